@@ -1,0 +1,154 @@
+"""The action autoencoder: two small networks around the quantiser, one time step at a time.
+
+Architecture of the reference experiment: Linear A -> H, Mish, Linear H -> D, Tanh; RFSQ;
+Linear D -> H, Mish, Linear H -> A. The chunk axis is not mixed, so any horizon works.
+
+Axes: B batch · T action steps · A action dims · H hidden · D latent dims · L residual layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from rfsq_jax import rfsq
+from rfsq_jax.rfsq import RFSQConfig, RFSQState
+
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+    """Sizes of the networks and of the code between them."""
+
+    action_dim: int = 7
+    hidden_dim: int = 64
+    rfsq: RFSQConfig = RFSQConfig()
+
+    def __post_init__(self) -> None:
+        for field in ("action_dim", "hidden_dim"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+
+
+class Autoencoder(nnx.Module):
+    """Encoder, decoder and, with conditioning "scale", the learned scales."""
+
+    def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs) -> None:
+        hidden, latent = config.hidden_dim, config.rfsq.dim
+        self.encoder_in = nnx.Linear(config.action_dim, hidden, rngs=rngs)
+        self.encoder_out = nnx.Linear(hidden, latent, rngs=rngs)
+        self.decoder_in = nnx.Linear(latent, hidden, rngs=rngs)
+        self.decoder_out = nnx.Linear(hidden, config.action_dim, rngs=rngs)
+        if config.rfsq.conditioning == "scale":
+            self.log_scale = nnx.Param(jnp.zeros((config.rfsq.num_layers, latent)))
+
+    def encode(self, actions: Float[Array, "*b a"]) -> Float[Array, "*b d"]:
+        """Normalised actions -> latents in (-1, 1)."""
+        return jnp.tanh(self.encoder_out(jax.nn.mish(self.encoder_in(actions))))
+
+    def decode(self, latents: Float[Array, "*b d"]) -> Float[Array, "*b a"]:
+        """Latents -> normalised actions."""
+        return self.decoder_out(jax.nn.mish(self.decoder_in(latents)))
+
+
+class Reconstruction(NamedTuple):
+    """One training pass.
+
+    Attributes:
+      actions: float32 [B, T, A], normalised.
+      latents: float32 [B, T, D], before quantisation.
+      quantized: float32 [B, T, D].
+      state: the quantiser's constants, moved toward this batch.
+    """
+
+    actions: Float[Array, "b t a"]
+    latents: Float[Array, "b t d"]
+    quantized: Float[Array, "b t d"]
+    state: RFSQState
+
+
+def init(config: AutoencoderConfig, key: Array) -> tuple[Params, RFSQState]:
+    """Returns fresh parameters (a pure dict of arrays) and the quantiser's initial constants."""
+    _, params = nnx.split(Autoencoder(config, rngs=nnx.Rngs(key)))
+    return nnx.to_pure_dict(params), rfsq.init(config.rfsq)
+
+
+def bind(config: AutoencoderConfig, params: Params) -> Autoencoder:
+    """Returns the module with these parameters; cheap enough to call while tracing."""
+    graph, abstract = _structure(config)
+    nnx.replace_by_pure_dict(abstract, params)
+    return nnx.merge(graph, abstract)
+
+
+def constants(config: AutoencoderConfig, params: Params, state: RFSQState) -> RFSQState:
+    """Returns the quantiser's constants: tracked, or exp(log_scale) where scales are learned."""
+    if config.rfsq.conditioning != "scale":
+        return state
+    return state._replace(scale=jnp.exp(params["log_scale"]))
+
+
+def reconstruct(
+    config: AutoencoderConfig,
+    params: Params,
+    state: RFSQState,
+    actions: Float[Array, "b t a"],
+    keep: Int[Array, "b t"] | None = None,
+) -> Reconstruction:
+    """One differentiable pass; `keep` layers per time step (quantiser dropout), all by default."""
+    model = bind(config, params)
+    latents = model.encode(actions)
+    fixed = constants(config, params, state)
+    quantized, _, moved = rfsq.quantize(config.rfsq, fixed, latents, train=True, keep=keep)
+    state = moved if config.rfsq.conditioning == "layernorm" else state
+    return Reconstruction(model.decode(quantized), latents, quantized, state)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def forward(
+    config: AutoencoderConfig, params: Params, state: RFSQState, actions: Float[Array, "*b a"]
+) -> Float[Array, "*b a"]:
+    """Normalised actions through encoder, quantiser and decoder, without going through codes."""
+    model = bind(config, params)
+    fixed = constants(config, params, state)
+    return model.decode(rfsq.quantize(config.rfsq, fixed, model.encode(actions))[0])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def latents(config: AutoencoderConfig, params: Params, actions: Float[Array, "*b a"]) -> Array:
+    """Normalised actions -> latents [..., D]."""
+    return bind(config, params).encode(actions)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode(
+    config: AutoencoderConfig, params: Params, state: RFSQState, actions: Float[Array, "*b a"]
+) -> Int[Array, "*b d l"]:
+    """Normalised actions -> codes int32 [..., D, L]."""
+    fixed = constants(config, params, state)
+    return rfsq.encode(config.rfsq, fixed, bind(config, params).encode(actions))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def decode(
+    config: AutoencoderConfig,
+    params: Params,
+    state: RFSQState,
+    codes: Int[Array, "*b d l"],
+    num_layers: int | None = None,
+) -> Float[Array, "*b a"]:
+    """Codes, or their first layers -> normalised actions float32 [..., A]."""
+    fixed = constants(config, params, state)
+    return bind(config, params).decode(rfsq.decode(config.rfsq, fixed, codes, num_layers))
+
+
+@functools.lru_cache
+def _structure(config: AutoencoderConfig) -> tuple[Any, Any]:
+    abstract = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
+    return nnx.split(abstract)

@@ -1,0 +1,40 @@
+"""Train and held-out episodes: whole episodes, so that no neighbour of a held-out chunk is trained on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from rfsq_jax.data.episodes import Episode
+
+
+def split_episodes(
+    episodes: Sequence[Episode], fraction: float = 0.1, seed: int = 0
+) -> tuple[list[Episode], list[Episode]]:
+    """Returns (train, held out): about `fraction` of each instruction's episodes are held out.
+
+    Raises:
+      ValueError: if either part would be empty.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be in (0, 1), got {fraction}")
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, episode in enumerate(episodes):
+        groups[episode.instruction].append(index)
+    rng = np.random.default_rng(seed)
+    held_out = {index for group in groups.values() for index in _choose(group, fraction, rng)}
+    train = [episode for index, episode in enumerate(episodes) if index not in held_out]
+    rest = [episode for index, episode in enumerate(episodes) if index in held_out]
+    if not train or not rest:
+        raise ValueError(
+            f"expected enough episodes of one instruction to hold out {fraction:.0%}, "
+            f"got {len(episodes)} episodes of {len(groups)} instructions"
+        )
+    return train, rest
+
+
+def _choose(group: list[int], fraction: float, rng: np.random.Generator) -> list[int]:
+    count = round(fraction * len(group)) or int(len(group) > 1)
+    return rng.permutation(group)[:count].tolist()

@@ -1,0 +1,1 @@
+"""What every command shares: options, progress, result files, files that are never half written."""

@@ -1,0 +1,1 @@
+"""What every training run shares: state, sharding, checkpoints, metrics and the loop."""

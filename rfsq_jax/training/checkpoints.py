@@ -1,0 +1,103 @@
+"""Checkpoints of training runs (Orbax v1): the latest, to resume from, and the best."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from rfsq_jax.training.sharding import leaf_path
+
+STATE = "state"
+
+
+class Checkpoints:
+    """The checkpoints of one run's folder; a save is whole or absent, whenever the process dies.
+
+    Args:
+      folder: where they live.
+      metric: the figure by which the best is kept; the lower, the better.
+    """
+
+    def __init__(self, folder: Path, metric: str) -> None:
+        policies = ocp.training.preservation_policies
+        best = policies.BestN(get_metric_fn=lambda metrics: metrics[metric], n=1, reverse=True)
+        policy = policies.AnyPreservationPolicy([policies.LatestN(1), best])
+        self._metric = metric
+        self._folder = Path(folder).resolve()
+        self._orbax = ocp.training.Checkpointer(
+            self._folder, preservation_policy=policy, cleanup_tmp_directories=True
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._orbax.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """The step to resume from, or None before the first save."""
+        return None if self._orbax.latest is None else self._orbax.latest.step
+
+    @property
+    def best_step(self) -> int | None:
+        """The step whose metric is lowest, or None before the first save."""
+        saved = [entry for entry in self._orbax.checkpoints if entry.metrics]
+        if not saved:
+            return None
+        return min(saved, key=lambda entry: entry.metrics[self._metric]).step
+
+    def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+        """Saves and waits until it is on disk."""
+        self._orbax.save(step, state, checkpointable_name=STATE, metrics=metrics, overwrite=True)
+
+    def restore(self, step: int, like: Any) -> Any:
+        """Returns the state saved at `step`, placed as `like` is.
+
+        Raises:
+          ValueError: if the saved tree differs from `like`, naming the leaves, or is damaged.
+        """
+        with self._named_errors(step):
+            saved = self._orbax.metadata(step).metadata
+        _compare(saved, like, f"{self._folder}, step {step}")
+        abstract = jax.tree.map(ocp_abstract, like)
+        with self._named_errors(step):
+            return self._orbax.load(step, abstract, checkpointable_name=STATE)
+
+    @contextlib.contextmanager
+    def _named_errors(self, step: int) -> Any:
+        try:
+            yield
+        except (ValueError, KeyError, OSError, ocp.errors.NoEntryError) as error:
+            raise ValueError(
+                f"the checkpoint of step {step} in {self._folder} is damaged ({error}); "
+                "remove that folder to resume from an earlier one"
+            ) from error
+
+
+def ocp_abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The shape, dtype and placement of an array."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def _compare(saved: Any, like: Any, where: str) -> None:
+    found, wanted = _shapes(saved), _shapes(like)
+    differences = [
+        f"{path}: expected {wanted.get(path, 'nothing')}, got {found.get(path, 'nothing')}"
+        for path in sorted(found.keys() | wanted.keys())
+        if found.get(path) != wanted.get(path)
+    ]
+    if differences:
+        raise ValueError(f"{where} was saved by another configuration: " + "; ".join(differences[:5]))
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {leaf_path(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
