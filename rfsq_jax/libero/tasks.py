@@ -1,0 +1,143 @@
+"""The benchmark's suites and tasks, their step limits and official initial states.
+
+Axes: K stored initial states of a task · S flattened simulator state (time, positions, velocities).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from rfsq_jax.libero.install import quiet, require_simulator
+
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+"""The original suites. `available_suites()` adds the LIBERO-PRO variants that are installed."""
+
+STEP_LIMITS = {
+    "libero_spatial": 220,
+    "libero_object": 280,
+    "libero_goal": 300,
+    "libero_10": 520,
+    "libero_90": 400,
+}
+REWORDED = ("_lan", "_task")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One task of a suite.
+
+    Attributes:
+      suite: the suite's name, such as "libero_spatial" or "libero_spatial_swap".
+      index: its place in the suite's official order.
+      name: the benchmark's name of the task, also the stem of its files.
+      instruction: what the policy is told, as the official evaluation words it.
+      bddl_file: the scene and goal description.
+    """
+
+    suite: str
+    index: int
+    name: str
+    instruction: str
+    bddl_file: Path
+
+    @property
+    def step_limit(self) -> int:
+        """Policy steps after settling, in the official protocol."""
+        return step_limit(self.suite)
+
+
+def step_limit(suite: str) -> int:
+    """Returns how many steps after settling the official protocol allows in `suite`."""
+    matches = [name for name in STEP_LIMITS if suite == name or suite.startswith(f"{name}_")]
+    if not matches:
+        raise ValueError(f"suite must start with one of {', '.join(STEP_LIMITS)}, got {suite!r}")
+    return STEP_LIMITS[max(matches, key=len)]
+
+
+@functools.cache
+def available_suites() -> tuple[str, ...]:
+    """Returns every installed suite: the originals, then the LIBERO-PRO variants by name."""
+    require_simulator()
+    from libero.libero.benchmark import task_maps
+
+    root = _benchmark_folder("bddl_files")
+    variants = sorted(
+        name
+        for name, entries in task_maps.items()
+        if name not in SUITES
+        and any(name.startswith(f"{suite}_") for suite in SUITES)
+        and entries
+        and all((root / name / task.bddl_file).is_file() for task in entries.values())
+    )
+    return (*SUITES, *variants)
+
+
+@functools.cache
+def tasks(suite: str) -> tuple[Task, ...]:
+    """Returns the tasks of `suite` in official order.
+
+    Raises:
+      ValueError: if there is no such suite; the message lists those that exist.
+      SimulatorMissingError: if the benchmark is not installed.
+    """
+    if suite not in available_suites():
+        known = ", ".join(available_suites())
+        raise ValueError(f"suite must be one of {known}; got {suite!r}")
+    from libero.libero.benchmark import task_maps
+
+    folder = _benchmark_folder("bddl_files") / suite
+    return tuple(
+        _make_task(suite, index, name, folder, task_maps[suite][name].language)
+        for index, name in enumerate(task_maps[suite])
+    )
+
+
+def get_task(suite: str, index: int) -> Task:
+    """Returns task `index` of `suite`.
+
+    Raises:
+      ValueError: for an unknown suite or an index outside it.
+    """
+    entries = tasks(suite)
+    if not 0 <= index < len(entries):
+        raise ValueError(f"index must be in 0..{len(entries) - 1} for {suite}, got {index}")
+    return entries[index]
+
+
+def official_init_states(task: Task) -> Float[np.ndarray, "k s"]:
+    """Reads the benchmark's stored initial states of `task`: float64 [50, S].
+
+    Raises:
+      ValueError: if the benchmark ships none for this task.
+    """
+    path = _benchmark_folder("init_states") / task.suite / f"{task.name}.pruned_init.npz"
+    if not path.is_file():
+        raise ValueError(f"the benchmark has no initial states for {task.suite}/{task.name}")
+    with np.load(path, allow_pickle=False) as stored:
+        return np.asarray(stored["states"], dtype=np.float64)
+
+
+def _make_task(suite: str, index: int, name: str, folder: Path, language: str) -> Task:
+    bddl_file = folder / f"{name}.bddl"
+    # Variants that change the words or the goal keep the original file name.
+    if suite.endswith(REWORDED):
+        language = _bddl_language(bddl_file).lower()
+    return Task(suite, index, name, language, bddl_file)
+
+
+def _bddl_language(path: Path) -> str:
+    from libero.libero.envs.bddl_utils import get_problem_info
+
+    return get_problem_info(str(path))["language_instruction"]
+
+
+def _benchmark_folder(key: str) -> Path:
+    require_simulator()
+    with quiet():
+        from libero.libero import get_libero_path
+    return Path(get_libero_path(key)).resolve()
