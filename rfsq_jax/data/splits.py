@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from rfsq_jax.data.episodes import Episode
+
+@runtime_checkable
+class Instructed(Protocol):
+    """An episode of any kind that says what it does."""
+
+    @property
+    def instruction(self) -> str: ...
+
+
+AnyEpisode = TypeVar("AnyEpisode", bound=Instructed)
 
 
 def split_episodes(
-    episodes: Sequence[Episode], fraction: float = 0.1, seed: int = 0
-) -> tuple[list[Episode], list[Episode]]:
+    episodes: Sequence[AnyEpisode], fraction: float = 0.1, seed: int = 0
+) -> tuple[list[AnyEpisode], list[AnyEpisode]]:
     """Returns (train, held out): about `fraction` of each instruction's episodes are held out.
 
     Raises:

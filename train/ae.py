@@ -1,0 +1,147 @@
+"""Trains an action autoencoder on demonstrations and shows what its tokens are worth.
+
+python -m train.ae --config configs/robust.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from rfsq_jax.data.bundled import load_bundled
+from rfsq_jax.data.chunks import chunk_episodes
+from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.rfsq import Conditioning
+from rfsq_jax.runs import commands
+from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.tokenizer import HORIZON, ActionTokenizer
+from rfsq_jax.training import autoencoder as trainer
+from rfsq_jax.training import autoencoder_report as report
+from rfsq_jax.training.autoencoder import TrainingConfig
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.metrics import FileWriter
+
+NAMES = {"none": "naive", "scale": "scale", "layernorm": "robust"}
+PICTURE = "tokenizer.png"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderRun:
+    """One run of train.ae.
+
+    Attributes:
+      training: model, loss, optimiser and length.
+      suites: whose bundled demonstrations to train on.
+      horizon: steps of a chunk.
+      held_out: share of the episodes of each task that is only measured on.
+      against: conditioning of a baseline that is trained alike and shown beside; None for none.
+      output: the run's folder; the same command resumes what is there.
+    """
+
+    training: TrainingConfig = TrainingConfig()
+    suites: tuple[str, ...] = ("libero_spatial", "libero_object")
+    horizon: int = HORIZON
+    held_out: float = 0.1
+    against: Conditioning | None = "none"
+    output: Path = Path("runs/ae/robust")
+
+    @property
+    def name(self) -> str:
+        """What the trained tokenizer is called in tables."""
+        return NAMES[self.training.model.rfsq.conditioning]
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrations:
+    """Chunks of the two halves of the split, in robot units, and one episode to draw."""
+
+    train: Float[np.ndarray, "m t a"]
+    held_out: Float[np.ndarray, "h t a"]
+    shown: Episode
+
+
+def load_demonstrations(config: AutoencoderRun) -> Demonstrations:
+    """Splits the suites' episodes and cuts both parts into chunks."""
+    episodes = [episode for suite in config.suites for episode in load_bundled(suite)]
+    train, held_out = split_episodes(episodes, config.held_out, config.training.loop.seed)
+    chunks = [chunk_episodes(part, config.horizon) for part in (train, held_out)]
+    return Demonstrations(*chunks, shown=held_out[0])
+
+
+def train_tokenizer(
+    training: TrainingConfig, folder: Path, data: Demonstrations, horizon: int
+) -> ActionTokenizer:
+    """Trains or resumes in `folder` and writes `folder/tokenizer`."""
+    normalization = Normalization.fit(data.train)
+    train, held_out = map(normalization.normalize, (data.train, data.held_out))
+    name = NAMES[training.model.rfsq.conditioning]
+    with Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints:
+        with FileWriter(folder, checkpoints.latest_step or 0) as writer:
+            params, state = trainer.train(
+                training,
+                train,
+                held_out,
+                description=name,
+                checkpoints=checkpoints,
+                writer=writer,
+            )
+    tokenizer = ActionTokenizer.from_parts(training.model, params, state, normalization, horizon)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    return tokenizer
+
+
+def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, ActionTokenizer]:
+    """Trains the baseline, if any, and the tokenizer itself, by name."""
+    tokenizers = {}
+    if config.against is not None:
+        training = with_conditioning(config.training, config.against)
+        folder = config.output / NAMES[config.against]
+        tokenizers[NAMES[config.against]] = train_tokenizer(training, folder, data, config.horizon)
+    tokenizers[config.name] = train_tokenizer(config.training, config.output, data, config.horizon)
+    return tokenizers
+
+
+def with_conditioning(training: TrainingConfig, conditioning: Conditioning) -> TrainingConfig:
+    """The same training of another quantiser."""
+    quantizer = dataclasses.replace(training.model.rfsq, conditioning=conditioning)
+    model = dataclasses.replace(training.model, rfsq=quantizer)
+    return dataclasses.replace(training, model=model)
+
+
+def show(config: AutoencoderRun, tokenizers: dict[str, ActionTokenizer], data: Demonstrations) -> None:
+    """Prints the table and the gates; writes results.json and the picture."""
+    figures = {
+        name: report.measure(tokenizer, data.held_out, data.train)
+        for name, tokenizer in tokenizers.items()
+    }
+    baseline = None if config.against is None else figures[NAMES[config.against]]
+    gates = report.gates(figures[config.name], baseline)
+    print(report.table(figures))
+    for gate, passed in gates.items():
+        print(f"{'pass' if passed else 'FAIL'}  {gate}")
+    report.picture(config.output / PICTURE, figures, tokenizers, data.shown.actions)
+    path = write_results(config.output, figures={**figures, "gates": gates}, config=config)
+    print(f"picture: {config.output / PICTURE}\nfigures: {path}\ntokenizer: {config.output / 'tokenizer'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    description = "Trains an action autoencoder on demonstrations."
+    config = commands.parse_with_file(AutoencoderRun, argv, description=description)
+    if NAMES.get(config.against or "") == config.name:
+        config = dataclasses.replace(config, against=None)
+    claim_folder(config.output, config)
+    data = load_demonstrations(config)
+    show(config, train_all(config, data), data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
