@@ -1,1 +1,1 @@
-"""The LIBERO bridge: tasks, a fast deterministic environment, starts, demonstrations. NumPy only."""
+"""The LIBERO bridge: tasks, a deterministic environment, starts, demonstrations. No JAX."""

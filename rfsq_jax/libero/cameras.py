@@ -26,7 +26,7 @@ class Cameras:
 
         Raises:
           RenderingError: if no OpenGL backend works.
-          ValueError: for a camera that the model does not have, or a picture larger than 480 pixels.
+          ValueError: for an unknown camera, or a picture larger than the model allows.
         """
         self._names = tuple(names)
         self._ids = _camera_ids(model, self._names)
@@ -70,7 +70,7 @@ class Cameras:
         mujoco.mjr_render(area, self._scene, self._context)
         picture = np.empty((self._size, self._size, 3), np.uint8)
         mujoco.mjr_readPixels(picture, None, area, self._context)
-        # OpenGL's rows run upwards and the stock picture keeps that, so the rotated one is mirrored.
+        # OpenGL's rows run upwards and stock pictures keep that, so the rotated one is mirrored.
         return np.ascontiguousarray(picture[::-1, ::-1])
 
 

@@ -1,8 +1,8 @@
 """A LIBERO task as a pure function of (start, actions), with pictures only on request.
 
-What a policy is shown is exactly what the stock environment returns. robosuite 1.4 reads its sensors and
-cameras after the first of a step's 25 sub-steps, so that picture and state are one control step (50 ms)
-old; published policies were trained on that. Experts read the present.
+What a policy is shown is exactly what the stock environment returns after `reset` and
+`set_init_state`: robosuite then reads its sensors and cameras in the last sub-step but one, some
+milliseconds before the step ends.
 
 Axes: S flattened simulator state (time, positions, velocities) · F fixtures · H, W image.
 """
@@ -27,6 +27,8 @@ from rfsq_jax.libero.tasks import Task
 
 ACTION_DIM = 7
 SETTLE_STEPS = 10
+NUM_SUBSTEPS = 25
+SENSED_SUBSTEP = 23
 NO_OP = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 POLICY_CAMERAS = ("agentview", "robot0_eye_in_hand")
 
@@ -44,11 +46,11 @@ class Observation:
       joint_pos: float64 [7], arm joints, radians.
     """
 
-    state: Float32[np.ndarray, "8"]
-    eef_pos: Float64[np.ndarray, "3"]
-    eef_quat: Float64[np.ndarray, "4"]
-    gripper_qpos: Float64[np.ndarray, "2"]
-    joint_pos: Float64[np.ndarray, "7"]
+    state: Float32[np.ndarray, " 8"]
+    eef_pos: Float64[np.ndarray, " 3"]
+    eef_quat: Float64[np.ndarray, " 4"]
+    gripper_qpos: Float64[np.ndarray, " 2"]
+    joint_pos: Float64[np.ndarray, " 7"]
 
 
 class Environment:
@@ -119,7 +121,7 @@ class Environment:
             self.step(NO_OP)
         return self.observe()
 
-    def step(self, action: Float[np.ndarray, "7"]) -> Observation:
+    def step(self, action: Float[np.ndarray, " 7"]) -> Observation:
         """Plays one action (50 ms).
 
         Args:
@@ -128,12 +130,12 @@ class Environment:
         Raises:
           ValueError: if the action has another shape, or NaN or inf in it.
         """
-        command = _check_action(action)
-        positions = self.data.qpos.copy()
-        self._control.begin(command)
-        self._shown_positions = positions
+        self._control.command(_check_action(action))
+        self._control.run(SENSED_SUBSTEP)
+        self._shown_positions = self.data.qpos.copy()
+        self._control.run(1)
         self._shown_state = self._sensors.policy_state()
-        self._control.finish(command)
+        self._control.run(NUM_SUBSTEPS - SENSED_SUBSTEP - 1)
         return self.observe()
 
     def observe(self) -> Observation:
@@ -208,7 +210,7 @@ class Sensors:
             "joint_pos": self._data.qpos[self._joints],
         }
 
-    def policy_state(self) -> Float32[np.ndarray, "8"]:
+    def policy_state(self) -> Float32[np.ndarray, " 8"]:
         """Returns position, axis-angle and fingers: float32 [8]."""
         now = self.read()
         rotation = axis_angle_from_quaternion(now["eef_quat"])
@@ -218,7 +220,7 @@ class Sensors:
 
 @contextlib.contextmanager
 def seeded_numpy(seed: int) -> Iterator[None]:
-    """Seeds NumPy's global generator, which the benchmark draws from, and gives it back as it was."""
+    """Seeds NumPy's global generator, which the benchmark draws from; restores it afterwards."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:
@@ -238,7 +240,7 @@ def _build_domain(task: Task) -> Any:
         ).env
 
 
-def _check_action(action: np.ndarray) -> Float64[np.ndarray, "7"]:
+def _check_action(action: np.ndarray) -> Float64[np.ndarray, " 7"]:
     command = np.asarray(action, dtype=np.float64)
     if command.shape != (ACTION_DIM,):
         raise ValueError(f"action must have shape ({ACTION_DIM},), got {command.shape}")

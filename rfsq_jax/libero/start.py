@@ -17,8 +17,8 @@ class Start:
 
     Attributes:
       state: float64 [S], flattened simulator state.
-      fixtures: float64 [F, 7], position (m) and quaternion (w, x, y, z) of the task's fixtures, which
-        the simulator state does not hold.
+      fixtures: float64 [F, 7], position (m) and quaternion (w, x, y, z) of the task's fixtures,
+        which the simulator state does not hold.
       seed: what it was drawn with, or the index of the official initial state.
     """
 

@@ -37,8 +37,8 @@ def random_start(env: Environment, seed: int, *, widen: float = 0.0) -> Start:
 def official_start(env: Environment, index: int) -> Start:
     """Returns the official initial state `index`, with the fixtures where the protocol puts them.
 
-    The protocol seeds once and resets before each episode in order, and fixtures are not part of the
-    stored states: episode `index` has them where reset number `index + 1` leaves them.
+    The protocol seeds once and resets before each episode in order, and the stored states do not
+    hold the fixtures: episode `index` has them where reset number `index + 1` leaves them.
 
     Raises:
       ValueError: if there is no such initial state.

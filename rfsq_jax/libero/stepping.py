@@ -1,9 +1,9 @@
 """One control step of the arm: the stock simulator's numbers with a third of its work.
 
-robosuite runs the whole forward pass three times per sub-step and updates its sensors in Python at
-each. The position and velocity stages of the three are the same, so they are computed once here; the
-constraint solver is still run three times, since each solve starts from the one before and moves the
-result in its last bits.
+robosuite runs the whole forward pass three times per sub-step and updates its sensors in Python
+at each. The position and velocity stages of the three are the same, so they are computed once here;
+the constraint solver is still run three times, since each solve starts from the one before and
+moves the result in its last bits.
 
 Axes: V velocities of the whole model · J = 7 arm joints.
 """
@@ -22,7 +22,7 @@ SKIP_TO_SOLVER = int(mujoco.mjtStage.mjSTAGE_VEL)
 
 
 class ControlStep:
-    """Applies actions through robosuite's operational-space controller, 25 sub-steps each."""
+    """Applies actions through robosuite's operational-space controller."""
 
     def __init__(self, domain: Any) -> None:
         """Takes over the robot of a freshly reset robosuite environment."""
@@ -30,7 +30,6 @@ class ControlStep:
         self._model, self._data = domain.sim.model._model, domain.sim.data._data
         self._robot = domain.robots[0]
         self._controller = self._robot.controller
-        self._num_substeps = int(domain.control_timestep / domain.model_timestep)
         self._site = self._sim.model.site_name2id(self._controller.eef_name)
         self._torque_limits = self._robot.torque_limits
         self._arm_actuators = self._robot._ref_joint_actuator_indexes
@@ -39,6 +38,8 @@ class ControlStep:
         self._gripper_centre = 0.5 * (limits[:, 1] + limits[:, 0])
         self._gripper_reach = 0.5 * (limits[:, 1] - limits[:, 0])
         self._fresh = _own_attributes(self._controller)
+        self._action = np.zeros(7)
+        self._sets_goal = True
 
     def reset(self) -> None:
         """Forgets every earlier episode: goals, last readings, gripper command."""
@@ -46,16 +47,17 @@ class ControlStep:
         gripper = self._robot.gripper
         gripper.current_action = np.zeros_like(gripper.current_action)
 
-    def begin(self, action: Float[np.ndarray, "7"]) -> None:
-        """Runs the first sub-step, after which the stock environment reads its sensors."""
-        self._substep(action, sets_goal=True)
+    def command(self, action: Float[np.ndarray, " 7"]) -> None:
+        """Sets the action that the following sub-steps pursue."""
+        self._action = action
+        self._sets_goal = True
 
-    def finish(self, action: Float[np.ndarray, "7"]) -> None:
-        """Runs the other sub-steps."""
-        for _ in range(self._num_substeps - 1):
-            self._substep(action, sets_goal=False)
+    def run(self, num_substeps: int) -> None:
+        """Advances by sub-steps of 2 ms."""
+        for _ in range(num_substeps):
+            self._substep()
 
-    def _substep(self, action: np.ndarray, *, sets_goal: bool) -> None:
+    def _substep(self) -> None:
         controller = self._controller
         mujoco.mj_step1(self._model, self._data)
         mujoco.mj_forwardSkip(self._model, self._data, SKIP_TO_SOLVER, 1)
@@ -63,10 +65,11 @@ class ControlStep:
         if controller.new_update:
             mujoco.mj_forwardSkip(self._model, self._data, SKIP_TO_SOLVER, 1)
             self._refresh_readings()
-        if sets_goal:
-            controller.set_goal(action[:6])
+        if self._sets_goal:
+            controller.set_goal(self._action[:6])
+            self._sets_goal = False
         torques = np.clip(controller.run_controller(), *self._torque_limits)
-        opening = self._robot.gripper.format_action(action[6:])
+        opening = self._robot.gripper.format_action(self._action[6:])
         control = self._data.ctrl
         control[self._gripper_actuators] = self._gripper_centre + self._gripper_reach * opening
         control[self._arm_actuators] = torques
