@@ -26,14 +26,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 Conditioning = Literal["none", "scale", "layernorm"]
 Statistics = Literal["frozen", "per_token"]
+AnyArray = Array | np.ndarray
 
 MANTISSA_BITS = 16
 MAX_LEVELS = 2 ** (23 - MANTISSA_BITS)
-SMALLEST_SCALE = 1e-6
+# Keeps 1 / step finite where a residual is constant.
+SMALLEST_SCALE = 1e-20
 PER_TOKEN_EPSILON = 1e-5
 # A residual that is uniform within one step fills the next grid exactly at sqrt(3) standard deviations.
 DEFAULT_SPREAD = math.sqrt(3.0)
@@ -138,10 +140,10 @@ def init(config: RFSQConfig) -> RFSQState:
 def quantize(
     config: RFSQConfig,
     state: RFSQState,
-    z: Float[Array, "*n d"],
+    z: Shaped[AnyArray, "*n d"],
     *,
     train: bool = False,
-    keep: Int[Array, "*n"] | None = None,
+    keep: Int[AnyArray, "*n"] | None = None,
 ) -> tuple[Float[Array, "*n d"], Int[Array, "*n d l"], RFSQState]:
     """Quantises z with a straight-through gradient.
 
@@ -161,7 +163,7 @@ def quantize(
     return _quantize(config, state, check_latents(config, z), keep, train)
 
 
-def encode(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> Int[Array, "*n d l"]:
+def encode(config: RFSQConfig, state: RFSQState, z: Shaped[AnyArray, "*n d"]) -> Int[Array, "*n d l"]:
     """Returns the codes int32 [..., D, L] of z [..., D]; raises as `quantize` does."""
     return _encode(config, state, check_latents(config, z))
 
@@ -169,7 +171,7 @@ def encode(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> Int
 def decode(
     config: RFSQConfig,
     state: RFSQState,
-    codes: Int[Array, "*n d l"],
+    codes: Shaped[AnyArray, "*n d l"],
     num_layers: int | None = None,
     side: RFSQState | None = None,
 ) -> Float[Array, "*n d"]:
@@ -196,7 +198,7 @@ def decode(
     return _decode(config, state if side is None else side, codes, used)
 
 
-def calibrate(config: RFSQConfig, z: Float[Array, "*n d"]) -> RFSQState:
+def calibrate(config: RFSQConfig, z: Shaped[AnyArray, "*n d"]) -> RFSQState:
     """Measures, layer by layer, the constants that ship in the checkpoint.
 
     Args:
@@ -212,14 +214,14 @@ def calibrate(config: RFSQConfig, z: Float[Array, "*n d"]) -> RFSQState:
     return _calibrate(config, check_latents(config, z))
 
 
-def token_statistics(config: RFSQConfig, z: Float[Array, "*n d"]) -> RFSQState:
+def token_statistics(config: RFSQConfig, z: Shaped[AnyArray, "*n d"]) -> RFSQState:
     """Returns the per-token side information: mean and scale, float32 [L, ..., 1] each."""
     _require(config.statistics == "per_token", "statistics", "'per_token'", config.statistics)
     return _forward(config, init(config), check_latents(config, z)).constants
 
 
 @partial(jax.jit, static_argnums=0)
-def health(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> Health:
+def health(config: RFSQConfig, state: RFSQState, z: Shaped[AnyArray, "*n d"]) -> Health:
     """Measures what each layer carries on the latents z [..., D]."""
     layers = _forward(config, state, z.astype(jnp.float32))
     normalized = (layers.residuals - layers.constants.mean) / layers.constants.scale
@@ -234,7 +236,7 @@ def health(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> Hea
     )
 
 
-def balance(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> Float[Array, ""]:
+def balance(config: RFSQConfig, state: RFSQState, z: Shaped[AnyArray, "*n d"]) -> Float[Array, ""]:
     """How far the first layer's levels are from equal use, in [0, 1]; differentiable in z.
 
     Each normalised latent is spread over neighbouring levels (a softmax of squared distances, one
@@ -293,7 +295,7 @@ def _forward(
     config: RFSQConfig,
     state: RFSQState,
     z: Float[Array, "*n d"],
-    keep: Int[Array, "*n"] | None = None,
+    keep: Int[AnyArray, "*n"] | None = None,
 ) -> _Pass:
     def layer(carry: tuple[Array, Array], inputs: tuple[Array, RFSQState]) -> tuple[Any, Any]:
         (residual, total), (index, constants) = carry, inputs
@@ -313,7 +315,7 @@ def _quantize(
     config: RFSQConfig,
     state: RFSQState,
     z: Float[Array, "*n d"],
-    keep: Int[Array, "*n"] | None,
+    keep: Int[AnyArray, "*n"] | None,
     train: bool,
 ) -> tuple[Float[Array, "*n d"], Int[Array, "*n d l"], RFSQState]:
     learned = config.conditioning == "scale"
