@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -21,7 +22,7 @@ COLLISION_GEOMS = 0
 class Cameras:
     """An OpenGL context and the cameras it draws."""
 
-    def __init__(self, model: mujoco.MjModel, names: Sequence[str], image_size: int) -> None:
+    def __init__(self, model: Any, names: Sequence[str], image_size: int) -> None:
         """Opens the context.
 
         Raises:
@@ -74,7 +75,7 @@ class Cameras:
         return np.ascontiguousarray(picture[::-1, ::-1])
 
 
-def _camera_ids(model: mujoco.MjModel, names: Sequence[str]) -> list[int]:
+def _camera_ids(model: Any, names: Sequence[str]) -> list[int]:
     known = [model.camera(index).name for index in range(model.ncam)]
     unknown = sorted(set(names) - set(known))
     if unknown:
@@ -82,7 +83,7 @@ def _camera_ids(model: mujoco.MjModel, names: Sequence[str]) -> list[int]:
     return [known.index(name) for name in names]
 
 
-def _check_size(model: mujoco.MjModel, image_size: int) -> int:
+def _check_size(model: Any, image_size: int) -> int:
     limit = min(model.vis.global_.offwidth, model.vis.global_.offheight)
     if not 1 <= image_size <= limit:
         raise ValueError(f"image_size must be in 1..{limit}, got {image_size}")

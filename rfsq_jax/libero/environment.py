@@ -71,8 +71,8 @@ class Environment:
         self.task = task
         self.domain: Any = _build_domain(task)
         self.sim: Any = self.domain.sim
-        self.model: mujoco.MjModel = self.sim.model._model
-        self.data: mujoco.MjData = self.sim.data._data
+        self.model: Any = self.sim.model._model
+        self.data: Any = self.sim.data._data
         with seeded_numpy(0):
             self.domain.reset()
         self._control = ControlStep(self.domain)
@@ -195,7 +195,7 @@ class Sensors:
 
     def __init__(self, domain: Any) -> None:
         robot = domain.robots[0]
-        self._data: mujoco.MjData = domain.sim.data._data
+        self._data: Any = domain.sim.data._data
         self._site = robot.eef_site_id
         self._body = domain.sim.model.body_name2id(robot.robot_model.eef_name)
         self._fingers = robot._ref_gripper_joint_pos_indexes

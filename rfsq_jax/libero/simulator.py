@@ -1,14 +1,18 @@
 """MuJoCo and LIBERO, imported after the OpenGL backend is chosen; modules that simulate start here.
 
-Importing this raises `SimulatorMissingError` where the simulator is not installed.
+Importing this raises `SimulatorMissingError` where the simulator is not installed. MuJoCo's compiled
+modules carry no types, hence `Any`.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 from rfsq_jax.libero.install import require_simulator
 
 require_simulator()
 
-import mujoco  # noqa: E402
-from libero.libero.envs.env_wrapper import ControlEnv  # noqa: E402
-from robosuite.utils.errors import RandomizationError  # noqa: E402
-
-__all__ = ["ControlEnv", "RandomizationError", "mujoco"]
+mujoco: Any = importlib.import_module("mujoco")
+ControlEnv: Any = importlib.import_module("libero.libero.envs.env_wrapper").ControlEnv
+RandomizationError: Any = importlib.import_module("robosuite.utils.errors").RandomizationError

@@ -47,8 +47,9 @@ def official_start(env: Environment, index: int) -> Start:
     if not 0 <= index < len(states):
         raise ValueError(f"index must be in 0..{len(states) - 1}, got {index}")
     with seeded_numpy(0):
-        for _ in range(index + 1):
-            _reset_until_placed(env)
+        for past_resets in range(index + 1):
+            with _grown_property_samplers(env.domain, past_resets):
+                _reset_until_placed(env)
     return Start(states[index].copy(), env.fixtures, index)
 
 
@@ -58,6 +59,17 @@ def _reset_until_placed(env: Environment) -> None:
             env.domain.reset()
             return
     raise RuntimeError(f"{env.task.name}: no placement fits after {PLACEMENT_TRIES} tries")
+
+
+@contextlib.contextmanager
+def _grown_property_samplers(domain: Any, past_resets: int) -> Iterator[None]:
+    """Draws as often as the stock environment, whose hard resets each append their samplers again."""
+    once = domain.object_property_initializers
+    domain.object_property_initializers = once * (past_resets + 2)
+    try:
+        yield
+    finally:
+        domain.object_property_initializers = once
 
 
 @contextlib.contextmanager
