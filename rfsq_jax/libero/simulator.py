@@ -1,4 +1,4 @@
-"""MuJoCo and LIBERO, imported after the OpenGL backend is chosen; modules that simulate start here.
+"""MuJoCo and LIBERO, imported after the OpenGL backend is chosen.
 
 Importing this raises `SimulatorMissingError` where the simulator is not installed. MuJoCo's compiled
 modules carry no types, hence `Any`.

@@ -63,7 +63,7 @@ def _reset_until_placed(env: Environment) -> None:
 
 @contextlib.contextmanager
 def _grown_property_samplers(domain: Any, past_resets: int) -> Iterator[None]:
-    """Draws as often as the stock environment, whose hard resets each append their samplers again."""
+    """Draws as often as the stock environment, where each hard reset adds its samplers again."""
     once = domain.object_property_initializers
     domain.object_property_initializers = once * (past_resets + 2)
     try:

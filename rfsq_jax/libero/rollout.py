@@ -1,0 +1,136 @@
+"""Plays experts to make demonstrations, and demonstrations to check them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from rfsq_jax.libero.demonstration import Demonstration
+from rfsq_jax.libero.environment import Environment, Observation
+from rfsq_jax.libero.lattice import snap
+from rfsq_jax.libero.start import Start
+
+HOLD_STEPS = 10
+"""Steps that success must last; LIBERO's own collection tool ends a recording after as many."""
+
+
+class Expert(Protocol):
+    """Anything that acts on observations."""
+
+    def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
+        """Returns the next action: [7], in -1..1, not yet on the lattice."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """What is kept of one step; the observation is from before the action."""
+
+    observation: Observation
+    simulator_state: Float64[np.ndarray, " s"]
+    images: dict[str, np.ndarray] | None
+    label: Float32[np.ndarray, " 7"]
+    executed: Float32[np.ndarray, " 7"]
+
+
+def record(
+    env: Environment,
+    start: Start,
+    make_expert: Callable[[Environment], Expert],
+    *,
+    disturbance: Callable[[int], Float64[np.ndarray, " 7"]] | None = None,
+    images: bool = False,
+    hold_steps: int = HOLD_STEPS,
+) -> Demonstration | None:
+    """Plays an expert from `start` until success has lasted `hold_steps` steps.
+
+    Args:
+      env: the task.
+      start: where to begin.
+      make_expert: called once the scene has settled.
+      disturbance: what is added to the executed action at each step; the label stays the expert's.
+      images: whether to draw the environment's cameras at every step.
+      hold_steps: how long success must last.
+
+    Returns:
+      the demonstration, or None if the task's step limit came first.
+    """
+    observation = env.reset(start)
+    expert = make_expert(env)
+    steps: list[Step] = []
+    held = 0
+    while held < hold_steps:
+        if len(steps) == env.task.step_limit:
+            return None
+        step = _decide(env, observation, expert, disturbance, len(steps), images)
+        steps.append(step)
+        observation = env.step(step.executed)
+        held = held + 1 if env.success() else 0
+    return _stack(env, start, steps)
+
+
+def replay(env: Environment, demonstration: Demonstration) -> Float64[np.ndarray, " s"]:
+    """Plays what was executed and returns the final simulator state: float64 [S].
+
+    On the machine that recorded it, it equals `demonstration.final_state` bit for bit.
+
+    Raises:
+      ValueError: if the demonstration is of another task.
+    """
+    recorded = (demonstration.suite, demonstration.task_index)
+    if recorded != (env.task.suite, env.task.index):
+        raise ValueError(
+            f"the demonstration must be of {env.task.suite} task {env.task.index}, got {recorded}"
+        )
+    env.reset(demonstration.start)
+    for action in demonstration.executed:
+        env.step(action)
+    return env.simulator_state
+
+
+def _decide(
+    env: Environment,
+    observation: Observation,
+    expert: Expert,
+    disturbance: Callable[[int], np.ndarray] | None,
+    index: int,
+    images: bool,
+) -> Step:
+    wanted = np.asarray(expert.act(observation), dtype=np.float64)
+    label = snap(wanted)
+    executed = label if disturbance is None else snap(label + disturbance(index))
+    pictures = env.render() if images else None
+    return Step(observation, env.simulator_state, pictures, label, executed)
+
+
+def _stack(env: Environment, start: Start, steps: list[Step]) -> Demonstration:
+    observations = [step.observation for step in steps]
+    robot_states = [
+        np.concatenate([now.gripper_qpos, now.eef_pos, now.eef_quat]) for now in observations
+    ]
+    return Demonstration(
+        suite=env.task.suite,
+        task_index=env.task.index,
+        task_name=env.task.name,
+        instruction=env.task.instruction,
+        start=start,
+        actions=np.stack([step.label for step in steps]),
+        executed=np.stack([step.executed for step in steps]),
+        state=np.stack([now.state for now in observations]),
+        robot_states=np.stack(robot_states),
+        joint_states=np.stack([now.joint_pos for now in observations]),
+        simulator_states=np.stack([step.simulator_state for step in steps]),
+        final_state=env.simulator_state,
+        images=_stack_images(steps),
+    )
+
+
+def _stack_images(steps: list[Step]) -> dict[str, np.ndarray] | None:
+    first = steps[0].images
+    if first is None:
+        return None
+    return {name: np.stack([(step.images or {})[name] for step in steps]) for name in first}
