@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,20 @@ HORIZON = 8
 FIT_STEPS = 20_000
 
 
+class Fitted(NamedTuple):
+    """What fitting a tokenizer gives it.
+
+    Attributes:
+      params: parameters of encoder and decoder.
+      state: the quantiser's constants.
+      normalization: robot units <-> normalised.
+    """
+
+    params: Params
+    state: RFSQState
+    normalization: Normalization
+
+
 class ActionTokenizer:
     """A robust RFSQ autoencoder with its normalisation: robot actions <-> int32 codes.
 
@@ -35,17 +49,12 @@ class ActionTokenizer:
     Attributes:
       config: sizes of the networks and of the code.
       horizon: steps T of a chunk.
-      normalization: robot units <-> normalised; None until fitted.
-      params: parameters of encoder and decoder; None until fitted.
-      state: the quantiser's constants; None until fitted.
     """
 
     def __init__(self, config: AutoencoderConfig | None = None, horizon: int = HORIZON) -> None:
         self.config = AutoencoderConfig() if config is None else config
         self.horizon = horizon
-        self.normalization: Normalization | None = None
-        self.params: Params | None = None
-        self.state: RFSQState | None = None
+        self._fitted: Fitted | None = None
 
     @classmethod
     def from_parts(
@@ -58,8 +67,7 @@ class ActionTokenizer:
     ) -> ActionTokenizer:
         """Returns a fitted tokenizer made of what training gave."""
         tokenizer = cls(config, horizon)
-        tokenizer.params, tokenizer.state = jax.device_put(params), jax.device_put(state)
-        tokenizer.normalization = normalization
+        tokenizer._fitted = Fitted(jax.device_put(params), jax.device_put(state), normalization)
         return tokenizer
 
     @classmethod
@@ -74,8 +82,7 @@ class ActionTokenizer:
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes config, parameters, constants and normalisation; the folder is whole or absent."""
-        params, state, normalization = self._parts()
-        save_folder(Path(path), self.config, params, state, normalization, self.horizon)
+        save_folder(Path(path), self.config, *self.fitted, self.horizon)
 
     def fit(
         self, actions: Float[np.ndarray, "b t a"], training: TrainingConfig | None = None
@@ -93,11 +100,23 @@ class ActionTokenizer:
         if training is None:
             loop = LoopConfig(steps=FIT_STEPS, evaluate_every=FIT_STEPS)
             training = trainer.TrainingConfig(model=self.config, loop=loop)
-        self.config, self.normalization = training.model, Normalization.fit(actions)
-        chunks = self.normalization.normalize(actions)
+        normalization = Normalization.fit(actions)
+        chunks = normalization.normalize(actions)
         params, state = trainer.train(training, chunks, chunks, description="tokenizer")
-        self.params, self.state = jax.device_put(params), jax.device_put(state)
+        self.config = training.model
+        self._fitted = Fitted(jax.device_put(params), jax.device_put(state), normalization)
         return self
+
+    @property
+    def fitted(self) -> Fitted:
+        """Parameters, constants and normalisation.
+
+        Raises:
+          RuntimeError: before `fit` or `from_pretrained`.
+        """
+        if self._fitted is None:
+            raise RuntimeError("this tokenizer has no parameters yet; call fit or from_pretrained")
+        return self._fitted
 
     @property
     def vocab_size(self) -> int:
@@ -121,7 +140,7 @@ class ActionTokenizer:
           ValueError: on another shape, NaN or inf.
         """
         chunks, single = self._chunks(actions)
-        params, state, normalization = self._parts()
+        params, state, normalization = self.fitted
         values = normalization.normalize(chunks)
         codes = np.asarray(autoencoder.encode(self.config, params, state, values))
         return codes[0] if single else codes
@@ -138,9 +157,8 @@ class ActionTokenizer:
           ValueError: on another shape or a token outside [0, vocab_size).
           TypeError: if the tokens are not integers.
         """
-        params, state, normalization = self._parts()
-        codes = np.asarray(self._unflatten(tokens))
-        codes = np.asarray(rfsq.check_codes(self.config.rfsq, codes))
+        params, state, normalization = self.fitted
+        codes = rfsq.check_codes(self.config.rfsq, self._unflatten(tokens))
         if codes.ndim not in (3, 4) or codes.shape[-3] != self.horizon:
             expected = f"[B, {self.horizon}, D, L] or [{self.horizon}, D, L]"
             raise ValueError(f"tokens must have shape {expected}, got {codes.shape}")
@@ -171,8 +189,3 @@ class ActionTokenizer:
         if not np.isfinite(chunks).all():
             raise ValueError("actions must be finite, got NaN or inf")
         return (chunks, False) if chunks.ndim == 3 else (chunks[None], True)
-
-    def _parts(self) -> tuple[Params, RFSQState, Normalization]:
-        if self.params is None or self.state is None or self.normalization is None:
-            raise RuntimeError("this tokenizer has no parameters yet; call fit or from_pretrained")
-        return self.params, self.state, self.normalization

@@ -78,8 +78,8 @@ def load_folder(folder: Path) -> dict[str, Any]:
     """
     description = read_json(folder / DESCRIPTION)
     _check_version(folder, description)
-    config = dict(description["config"])
-    config = AutoencoderConfig(**config | {"rfsq": RFSQConfig(**config["rfsq"])})
+    options = dict(description["config"])
+    config = AutoencoderConfig(rfsq=RFSQConfig(**options.pop("rfsq")), **options)
     tree = _unflatten(_read_weights(folder, description["weights_sha256"]))
     _check_shapes(folder, config, tree)
     return {
@@ -118,7 +118,9 @@ def _read_weights(folder: Path, expected: str) -> dict[str, np.ndarray]:
 
 def _check_shapes(folder: Path, config: AutoencoderConfig, tree: dict[str, Any]) -> None:
     params, state = jax.eval_shape(lambda: autoencoder.init(config, jax.random.key(0)))
-    wanted = {k: v.shape for k, v in _flatten({"params": params, "quantizer": state._asdict()}).items()}
+    wanted = {
+        k: v.shape for k, v in _flatten({"params": params, "quantizer": state._asdict()}).items()
+    }
     found = {k: v.shape for k, v in _flatten(tree).items()}
     if wanted != found:
         differing = sorted(k for k in wanted | found if wanted.get(k) != found.get(k))
@@ -128,10 +130,18 @@ def _check_shapes(folder: Path, config: AutoencoderConfig, tree: dict[str, Any])
         )
 
 
+def _shapes(tree: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {path: leaf.shape for path, leaf in _flatten(tree).items()}
+
+
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
+        flat |= (
+            _flatten(value, f"{prefix}{name}/")
+            if isinstance(value, dict)
+            else {prefix + name: value}
+        )
     return flat
 
 

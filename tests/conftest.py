@@ -1,8 +1,10 @@
-"""Settings that every test runs under; eight CPU devices, so that sharded code is really sharded."""
+"""Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
 import os
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from collections.abc import Iterator

@@ -29,7 +29,9 @@ def calibrated(config: RFSQConfig, z: np.ndarray) -> RFSQState:
     state = rfsq.init(config)
     if config.conditioning == "scale":
         layers = np.arange(config.num_layers, dtype=np.float32)[:, None]
-        return state._replace(scale=jnp.asarray(0.7 * 0.3**layers * np.ones(state.scale.shape, np.float32)))
+        return state._replace(
+            scale=jnp.asarray(0.7 * 0.3**layers * np.ones(state.scale.shape, np.float32))
+        )
     return state
 
 
@@ -344,4 +346,6 @@ def test_balance_is_zero_for_even_use_and_has_a_gradient():
     assert rfsq.balance(config, state, crowded) > 0.3
     gradient = jax.grad(lambda z: rfsq.balance(config, state, z))(crowded)
     assert jnp.isfinite(gradient).all()
-    assert rfsq.balance(config, state, crowded - 100 * gradient) < rfsq.balance(config, state, crowded)
+    assert rfsq.balance(config, state, crowded - 100 * gradient) < rfsq.balance(
+        config, state, crowded
+    )

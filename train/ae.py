@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-
 from rfsq_jax.data.bundled import load_bundled
+
 from rfsq_jax.data.chunks import chunk_episodes
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.normalization import Normalization
@@ -82,16 +82,13 @@ def train_tokenizer(
     normalization = Normalization.fit(data.train)
     train, held_out = map(normalization.normalize, (data.train, data.held_out))
     name = NAMES[training.model.rfsq.conditioning]
-    with Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints:
-        with FileWriter(folder, checkpoints.latest_step or 0) as writer:
-            params, state = trainer.train(
-                training,
-                train,
-                held_out,
-                description=name,
-                checkpoints=checkpoints,
-                writer=writer,
-            )
+    with (
+        Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints,
+        FileWriter(folder, checkpoints.latest_step or 0) as writer,
+    ):
+        params, state = trainer.train(
+            training, train, held_out, description=name, checkpoints=checkpoints, writer=writer
+        )
     tokenizer = ActionTokenizer.from_parts(training.model, params, state, normalization, horizon)
     tokenizer.save_pretrained(folder / "tokenizer")
     return tokenizer
@@ -115,7 +112,9 @@ def with_conditioning(training: TrainingConfig, conditioning: Conditioning) -> T
     return dataclasses.replace(training, model=model)
 
 
-def show(config: AutoencoderRun, tokenizers: dict[str, ActionTokenizer], data: Demonstrations) -> None:
+def show(
+    config: AutoencoderRun, tokenizers: dict[str, ActionTokenizer], data: Demonstrations
+) -> None:
     """Prints the table and the gates; writes results.json and the picture."""
     figures = {
         name: report.measure(tokenizer, data.held_out, data.train)
@@ -127,8 +126,13 @@ def show(config: AutoencoderRun, tokenizers: dict[str, ActionTokenizer], data: D
     for gate, passed in gates.items():
         print(f"{'pass' if passed else 'FAIL'}  {gate}")
     report.picture(config.output / PICTURE, figures, tokenizers, data.shown.actions)
-    path = write_results(config.output, figures={**figures, "gates": gates}, config=config)
-    print(f"picture: {config.output / PICTURE}\nfigures: {path}\ntokenizer: {config.output / 'tokenizer'}")
+    results = write_results(config.output, figures={**figures, "gates": gates}, config=config)
+    for label, path in {
+        "picture": config.output / PICTURE,
+        "figures": results,
+        "tokenizer": config.output / "tokenizer",
+    }.items():
+        print(f"{label}: {path}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

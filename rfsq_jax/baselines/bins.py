@@ -2,8 +2,8 @@
 
 Every value is normalised by its 1 % and 99 % quantiles, clipped to [-1, 1], and becomes the index
 of one of `num_bins` equal intervals; it decodes to the interval's centre. One token per value: 256
-bins cost 8 bits. OpenVLA (arXiv 2406.09246) writes `linspace(-1, 1, 256)`, which is 256 edges and so
-255 intervals; here there are exactly `num_bins` intervals, so that no id is wasted.
+bins cost 8 bits. OpenVLA (arXiv 2406.09246) writes `linspace(-1, 1, 256)`, which is 256 edges and
+so 255 intervals; here there are exactly `num_bins` intervals, so that no id is wasted.
 
 Axes: B chunks · T steps of a chunk · A action dims.
 """

@@ -6,12 +6,13 @@ Axes: B chunks · T steps of a chunk · A action dims.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Turns action chunks into discrete tokens and back; bins, FAST and RFSQ all satisfy it."""
 

@@ -33,5 +33,7 @@ def chunk_episodes(
     """
     chunks = [episode_chunks(episode.actions, horizon, stride) for episode in episodes]
     if not any(len(part) for part in chunks):
-        raise ValueError(f"expected an episode of at least {horizon} steps, got {len(chunks)} shorter")
+        raise ValueError(
+            f"expected an episode of at least {horizon} steps, got {len(chunks)} shorter"
+        )
     return np.concatenate(chunks)

@@ -22,8 +22,8 @@ class Episode:
     """One demonstration in LIBERO's environment convention.
 
     Attributes:
-      actions: float32 [N, A]; translation (1.0 = 0.05 m per step), rotation vector (1.0 = 0.5 rad per
-        step), gripper (-1 open, +1 close).
+      actions: float32 [N, A]; translation (1.0 = 0.05 m per step), rotation vector (1.0 = 0.5 rad
+        per step), gripper (-1 open, +1 close).
       state: float32 [N, 8] before each action: end-effector position (m), axis-angle (rad),
         the two finger positions (m).
       instruction: what the demonstration does, in words.

@@ -22,8 +22,8 @@ def reconstruction_errors(
     """Compares actions with what came back, both in robot units.
 
     Returns:
-      `mse` and `max_error` in normalised units; `translation_mm` and `rotation_deg`, the mean length
-      of the error per step; `gripper_flips`, the share of steps whose gripper sign changed.
+      `mse` and `max_error` in normalised units; `translation_mm` and `rotation_deg`, the mean
+      length of the error per step; `gripper_flips`, the share of steps whose gripper sign changed.
     """
     difference = decoded.astype(np.float64) - actions
     normalized = difference * (2.0 / (normalization.high - normalization.low))

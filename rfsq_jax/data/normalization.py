@@ -16,7 +16,7 @@ QUANTILES = (0.01, 0.99)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Normalization:
-    """An affine map per dim: [low, high] <-> [-1, 1]; values outside stay outside, nothing is clipped.
+    """An affine map per dim: [low, high] <-> [-1, 1]; nothing is clipped.
 
     Attributes:
       low: float32 [A], the 1 % quantile of each dim; -1 for the gripper.

@@ -1,4 +1,4 @@
-"""Train and held-out episodes: whole episodes, so that no neighbour of a held-out chunk is trained on."""
+"""Train and held-out episodes: whole ones, so that nothing held out has a trained-on neighbour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ class Instructed(Protocol):
     """An episode of any kind that says what it does."""
 
     @property
-    def instruction(self) -> str: ...
+    def instruction(self) -> str:
+        """What the episode does."""
+        ...
 
 
 AnyEpisode = TypeVar("AnyEpisode", bound=Instructed)

@@ -18,8 +18,25 @@ NO_OP_NORM = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Trace:
+    """What the simulator said before each action; in HDF5 files, not in the bundled data.
+
+    Attributes:
+      robot_states: float64 [N, 9], fingers, end-effector position, quaternion (x, y, z, w).
+      joint_states: float64 [N, 7], radians.
+      simulator_states: float64 [N, S].
+      images: uint8 [N, H, W, 3] by camera, as a policy sees them; empty if none were drawn.
+    """
+
+    robot_states: Float64[np.ndarray, "n 9"]
+    joint_states: Float64[np.ndarray, "n 7"]
+    simulator_states: Float64[np.ndarray, "n s"]
+    images: Mapping[str, UInt8[np.ndarray, "n h w 3"]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Demonstration:
-    """One successful episode. Everything with N rows is from before the action of that row.
+    """One successful episode, with all that replaying it needs.
 
     Attributes:
       suite: the task's suite.
@@ -29,12 +46,9 @@ class Demonstration:
       start: where it began, before settling.
       actions: float32 [N, 7], what the expert wanted, on the lattice: the labels.
       executed: float32 [N, 7], what was played; differs from `actions` while disturbed.
-      state: float32 [N, 8], what a policy would have been shown.
-      robot_states: float64 [N, 9], fingers, end-effector position, quaternion (x, y, z, w).
-      joint_states: float64 [N, 7], radians.
-      simulator_states: float64 [N, S].
-      final_state: float64 [S], after the last action.
-      images: uint8 [N, H, W, 3] by camera, as a policy sees them, or None.
+      state: float32 [N, 8] before each action, what a policy would have been shown.
+      final_state: float64 [S], the simulator after the last action.
+      trace: the simulator's side of each step, if it was kept.
     """
 
     suite: str
@@ -45,11 +59,8 @@ class Demonstration:
     actions: Float32[np.ndarray, "n 7"]
     executed: Float32[np.ndarray, "n 7"]
     state: Float32[np.ndarray, "n 8"]
-    robot_states: Float64[np.ndarray, "n 9"]
-    joint_states: Float64[np.ndarray, "n 7"]
-    simulator_states: Float64[np.ndarray, "n s"]
     final_state: Float64[np.ndarray, " s"]
-    images: Mapping[str, UInt8[np.ndarray, "n h w 3"]] | None = None
+    trace: Trace | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -58,14 +69,15 @@ class Demonstration:
     def episode(self) -> Episode:
         """The demonstration as training data."""
         source = f"{self.suite}/{self.task_name}/{self.start.seed}"
-        return Episode(self.actions, self.state, self.instruction, source, self.images)
+        images = self.trace.images if self.trace and self.trace.images else None
+        return Episode(self.actions, self.state, self.instruction, source, images)
 
 
 def count_no_ops(actions: Float32[np.ndarray, "n 7"]) -> int:
     """Counts steps that neither move nor change the gripper, by the published filter's rule.
 
-    The rule compares the gripper with that of the last step that was kept; a first step counts by its
-    motion alone.
+    The rule compares the gripper with that of the last step that was kept; a first step counts by
+    its motion alone.
     """
     still = np.linalg.norm(actions[:, :6], axis=1) < NO_OP_NORM
     count, gripper = 0, None

@@ -1,7 +1,8 @@
 """The lattice of actions that a SpaceMouse can give, on which all published demonstrations lie.
 
 Translation is a count times 0.9375/350, rotation a count times 0.375/350, counts within +-350; the
-gripper is -1 (open) or +1 (close). Counts are int16, so demonstrations pack small and come back exactly.
+gripper is -1 (open) or +1 (close). Counts are int16, so demonstrations
+pack small and come back exactly.
 
 Axes: A = 7 action dims.
 """
@@ -57,7 +58,7 @@ def to_counts(actions: Float[np.ndarray, "*n 7"]) -> Int16[np.ndarray, "*n 7"]:
 
 
 def from_counts(counts: Int16[np.ndarray, "*n 7"]) -> Float32[np.ndarray, "*n 7"]:
-    """Returns the actions of counts: int16 [..., 7] -> float32 [..., 7]; the inverse of `to_counts`."""
+    """Returns the actions of counts: int16 -> float32 [..., 7]; undoes `to_counts`."""
     return (counts * UNITS).astype(np.float32)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from rfsq_jax.libero.demonstration import Demonstration
+from rfsq_jax.libero.demonstration import Demonstration, Trace
 from rfsq_jax.libero.environment import Environment, Observation
 from rfsq_jax.libero.lattice import snap
 from rfsq_jax.libero.start import Start
@@ -32,7 +32,7 @@ class Step:
 
     observation: Observation
     simulator_state: Float64[np.ndarray, " s"]
-    images: dict[str, np.ndarray] | None
+    images: dict[str, np.ndarray]
     label: Float32[np.ndarray, " 7"]
     executed: Float32[np.ndarray, " 7"]
 
@@ -103,15 +103,11 @@ def _decide(
     wanted = np.asarray(expert.act(observation), dtype=np.float64)
     label = snap(wanted)
     executed = label if disturbance is None else snap(label + disturbance(index))
-    pictures = env.render() if images else None
+    pictures = env.render() if images else {}
     return Step(observation, env.simulator_state, pictures, label, executed)
 
 
 def _stack(env: Environment, start: Start, steps: list[Step]) -> Demonstration:
-    observations = [step.observation for step in steps]
-    robot_states = [
-        np.concatenate([now.gripper_qpos, now.eef_pos, now.eef_quat]) for now in observations
-    ]
     return Demonstration(
         suite=env.task.suite,
         task_index=env.task.index,
@@ -120,17 +116,20 @@ def _stack(env: Environment, start: Start, steps: list[Step]) -> Demonstration:
         start=start,
         actions=np.stack([step.label for step in steps]),
         executed=np.stack([step.executed for step in steps]),
-        state=np.stack([now.state for now in observations]),
-        robot_states=np.stack(robot_states),
-        joint_states=np.stack([now.joint_pos for now in observations]),
-        simulator_states=np.stack([step.simulator_state for step in steps]),
+        state=np.stack([step.observation.state for step in steps]),
         final_state=env.simulator_state,
-        images=_stack_images(steps),
+        trace=_stack_trace(steps),
     )
 
 
-def _stack_images(steps: list[Step]) -> dict[str, np.ndarray] | None:
-    first = steps[0].images
-    if first is None:
-        return None
-    return {name: np.stack([(step.images or {})[name] for step in steps]) for name in first}
+def _stack_trace(steps: list[Step]) -> Trace:
+    observations = [step.observation for step in steps]
+    robot_states = [
+        np.concatenate([now.gripper_qpos, now.eef_pos, now.eef_quat]) for now in observations
+    ]
+    return Trace(
+        robot_states=np.stack(robot_states),
+        joint_states=np.stack([now.joint_pos for now in observations]),
+        simulator_states=np.stack([step.simulator_state for step in steps]),
+        images={name: np.stack([step.images[name] for step in steps]) for name in steps[0].images},
+    )

@@ -1,7 +1,7 @@
 """MuJoCo and LIBERO, imported after the OpenGL backend is chosen.
 
-Importing this raises `SimulatorMissingError` where the simulator is not installed. MuJoCo's compiled
-modules carry no types, hence `Any`.
+Importing this raises `SimulatorMissingError` where the simulator is not installed. MuJoCo's
+compiled modules carry no types, hence `Any`.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ def official_start(env: Environment, index: int) -> Start:
 
 def _reset_until_placed(env: Environment) -> None:
     for _ in range(PLACEMENT_TRIES):
+        env.unplace_fixtures()
         with quiet(), contextlib.suppress(RandomizationError):
             env.domain.reset()
             return

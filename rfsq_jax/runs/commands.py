@@ -46,7 +46,9 @@ def parse_with_file(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     path, arguments = _take_option(arguments, "--config")
-    described = f"{description} --config FILE.py gives the defaults; the options below override them."
+    described = (
+        f"{description} --config FILE.py gives the defaults; the options below override them."
+    )
     default = None if path is None else load_config(Path(path), config_class)
     return parse(config_class, arguments, description=described, default=default)
 
@@ -54,7 +56,9 @@ def parse_with_file(
 def load_config(path: Path, config_class: type[Config]) -> Config:
     """Returns what `get_config()` in the Python file at `path` returns."""
     if not path.is_file():
-        raise SystemExit(f"--config expected a Python file, got {str(path)!r}, which does not exist")
+        raise SystemExit(
+            f"--config expected a Python file, got {str(path)!r}, which does not exist"
+        )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise SystemExit(f"--config expected a Python file, got {str(path)!r}")

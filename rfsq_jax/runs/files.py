@@ -15,7 +15,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `final`; renames it over `final` on success, removes it on error.
+    """Yields a temporary path beside `final`; renames it on success, removes it on error.
 
     Works for a file and for a folder (an existing folder under the final name is replaced).
 

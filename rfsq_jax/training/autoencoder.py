@@ -171,8 +171,8 @@ def _loss_function(
         result = autoencoder.reconstruct(config.model, params, state, batch, keep)
         squared = jnp.square(result.actions - batch)
         errors = {name: squared[..., dims] for name, dims in GROUPS.items()}
-        total = sum(getattr(weights, name) * jnp.sum(error) for name, error in errors.items())
-        value = total / squared.size
+        weighted = [getattr(weights, name) * jnp.sum(error) for name, error in errors.items()]
+        value = jnp.sum(jnp.stack(weighted)) / squared.size
         metrics = {f"loss_{name}": jnp.mean(error) for name, error in errors.items()}
         if weights.balance:
             constants = autoencoder.constants(config.model, params, state)

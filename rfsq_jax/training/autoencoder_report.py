@@ -33,8 +33,7 @@ def measure(
     train: Float[np.ndarray, "n t a"],
 ) -> Figures:
     """Errors on held-out chunks, forward and from tokens, per prefix; health on training chunks."""
-    normalization, layers = tokenizer.normalization, tokenizer.config.rfsq.num_layers
-    assert normalization is not None, "measure expects a fitted tokenizer"
+    normalization, layers = tokenizer.fitted.normalization, tokenizer.config.rfsq.num_layers
     tokens, forward = tokenizer.encode(held_out), _forward(tokenizer, held_out)
     decoded = [tokenizer.decode(tokens, num_layers=depth) for depth in range(1, layers + 1)]
     return {
@@ -92,7 +91,7 @@ def picture(
     tokenizers: dict[str, ActionTokenizer],
     episode: Float[np.ndarray, "n a"],
 ) -> None:
-    """Draws layer use, error by prefix, and one held-out episode beside what came back from tokens."""
+    """Draws layer use, error by prefix, and a held-out episode beside what its tokens give."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -115,11 +114,10 @@ def picture(
 def _forward(
     tokenizer: ActionTokenizer, actions: Float[np.ndarray, "m t a"], quantized: bool = True
 ) -> Float[np.ndarray, "m t a"]:
-    normalization, config, params = tokenizer.normalization, tokenizer.config, tokenizer.params
-    assert normalization is not None, "_forward expects a fitted tokenizer"
+    config, (params, state, normalization) = tokenizer.config, tokenizer.fitted
     values = normalization.normalize(actions)
     if quantized:
-        restored = autoencoder.forward(config, params, tokenizer.state, values)
+        restored = autoencoder.forward(config, params, state, values)
     else:
         restored = autoencoder.bind(config, params).decode(
             autoencoder.latents(config, params, values)
@@ -128,9 +126,8 @@ def _forward(
 
 
 def _health(tokenizer: ActionTokenizer, actions: Float[np.ndarray, "n t a"]) -> Figures:
-    config, params, state = tokenizer.config, tokenizer.params, tokenizer.state
-    assert tokenizer.normalization is not None, "_health expects a fitted tokenizer"
-    latents = autoencoder.latents(config, params, tokenizer.normalization.normalize(actions))
+    config, (params, state, normalization) = tokenizer.config, tokenizer.fitted
+    latents = autoencoder.latents(config, params, normalization.normalize(actions))
     fixed = autoencoder.constants(config, params, state)
     health = jax.device_get(rfsq.health(config.rfsq, fixed, latents))
     return health._asdict() | {"alive": (health.histogram.max(axis=-1) <= DEAD_SHARE).tolist()}

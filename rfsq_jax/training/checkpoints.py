@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -26,19 +25,18 @@ class Checkpoints:
     def __init__(self, folder: Path, metric: str) -> None:
         policies = ocp.training.preservation_policies
         best = policies.BestN(get_metric_fn=lambda metrics: metrics[metric], n=1, reverse=True)
-        policy = policies.AnyPreservationPolicy([policies.LatestN(1), best])
+        # Any: Orbax annotates its own policies with a protocol that they do not satisfy.
+        policy: Any = policies.AnyPreservationPolicy([policies.LatestN(1), best])
         self._metric = metric
         self._folder = Path(folder).resolve()
         self._orbax = ocp.training.Checkpointer(
-            self._folder, preservation_policy=policy, cleanup_tmp_directories=True
+            str(self._folder), preservation_policy=policy, cleanup_tmp_directories=True
         )
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._orbax.close()
 
     @property
@@ -49,14 +47,17 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """The step whose metric is lowest, or None before the first save."""
-        saved = [entry for entry in self._orbax.checkpoints if entry.metrics]
-        if not saved:
-            return None
-        return min(saved, key=lambda entry: entry.metrics[self._metric]).step
+        figures = {
+            entry.step: float(str(entry.metrics[self._metric]))
+            for entry in self._orbax.checkpoints
+            if isinstance(entry.metrics, dict)
+        }
+        return min(figures, key=figures.__getitem__) if figures else None
 
     def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
         """Saves and waits until it is on disk."""
-        self._orbax.save(step, state, checkpointable_name=STATE, metrics=metrics, overwrite=True)
+        figures: dict[str, Any] = dict(metrics)
+        self._orbax.save(step, state, checkpointable_name=STATE, metrics=figures, overwrite=True)
 
     def restore(self, step: int, like: Any) -> Any:
         """Returns the state saved at `step`, placed as `like` is.
@@ -67,7 +68,7 @@ class Checkpoints:
         with self._named_errors(step):
             saved = self._orbax.metadata(step).metadata
         _compare(saved, like, f"{self._folder}, step {step}")
-        abstract = jax.tree.map(ocp_abstract, like)
+        abstract = jax.tree.map(_abstract, like)
         with self._named_errors(step):
             return self._orbax.load(step, abstract, checkpointable_name=STATE)
 
@@ -75,14 +76,14 @@ class Checkpoints:
     def _named_errors(self, step: int) -> Any:
         try:
             yield
-        except (ValueError, KeyError, OSError, ocp.errors.NoEntryError) as error:
+        except (ValueError, KeyError, OSError) as error:
             raise ValueError(
                 f"the checkpoint of step {step} in {self._folder} is damaged ({error}); "
                 "remove that folder to resume from an earlier one"
             ) from error
 
 
-def ocp_abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     """The shape, dtype and placement of an array."""
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
@@ -95,7 +96,9 @@ def _compare(saved: Any, like: Any, where: str) -> None:
         if found.get(path) != wanted.get(path)
     ]
     if differences:
-        raise ValueError(f"{where} was saved by another configuration: " + "; ".join(differences[:5]))
+        raise ValueError(
+            f"{where} was saved by another configuration: " + "; ".join(differences[:5])
+        )
 
 
 def _shapes(tree: Any) -> dict[str, str]:

@@ -91,7 +91,9 @@ def train_on_mesh(
         state = checkpoints.restore(checkpoints.latest_step, state)
     start = int(state.step)
     run = steps_runner(update, config.steps_per_call)
-    key = sharding.place(jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED)
+    key = sharding.place(
+        jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED
+    )
     pending: tuple[int, Metrics] | None = None
     with progress_bar(config.steps, description, "step", initial=start) as bar:
         for step in range(start, config.steps, config.steps_per_call):
@@ -102,7 +104,9 @@ def train_on_mesh(
             if _evaluates_after(pending[0], config):
                 bar.set_postfix_str(f"loss {_write(writer, pending)['loss']:.2e}")
                 pending = None
-                _evaluate_and_save(step + config.steps_per_call, state, evaluate, checkpoints, writer)
+                _evaluate_and_save(
+                    step + config.steps_per_call, state, evaluate, checkpoints, writer
+                )
     return state
 
 

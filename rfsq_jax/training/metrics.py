@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 
 from rfsq_jax.runs.files import atomic_path
 
 
+@runtime_checkable
 class MetricWriter(Protocol):
     """Takes the scalars of a step."""
 
@@ -41,9 +41,7 @@ class FileWriter:
     def __enter__(self) -> FileWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._active:
             self._lines.close()
             self._events.close()
@@ -57,21 +55,8 @@ class FileWriter:
             self._events.add_scalar(name, value, step)
 
 
-class WandbWriter:
-    """Sends scalars to Weights & Biases; needs the `wandb` extra."""
-
-    def __init__(self, project: str, name: str) -> None:
-        import wandb
-
-        self._run = wandb.init(project=project, name=name, id=name, resume="allow")
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Records the scalars of one step."""
-        self._run.log(scalars, step=step)
-
-
 def _drop_after(path: Path, step: int) -> None:
-    """Removes lines that a killed run wrote after its last checkpoint, a torn last line included."""
+    """Removes what a killed run wrote after its last checkpoint, a torn last line included."""
     if not path.exists():
         return
     kept = []

@@ -1,0 +1,83 @@
+"""The shape of the code and how each layer is conditioned."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+Conditioning = Literal["none", "scale", "layernorm"]
+Statistics = Literal["frozen", "per_token"]
+
+# Leaves room for an exact product of a step with a level's offset, see `layers.step_size`.
+MAX_LEVELS = 128
+# A residual uniform within one step fills the next grid exactly at sqrt(3) standard deviations.
+DEFAULT_SPREAD = math.sqrt(3.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RFSQConfig:
+    """The shape of the code and how each layer is conditioned.
+
+    Attributes:
+      dim: latent dims D.
+      num_layers: residual layers L.
+      num_levels: levels K per layer, 2 to 128.
+      conditioning: "none" (naive), "scale" (learned scales), "layernorm" (robust).
+      statistics: "frozen" constants, or "per_token" for parity with reference checkpoints (there
+        `decode` needs the side information that the codes do not carry).
+      spread: half the width of a layer's grid, in standard deviations of its residual.
+      decay: how much of the tracked statistics survives one training step.
+    """
+
+    dim: int = 16
+    num_layers: int = 8
+    num_levels: int = 7
+    conditioning: Conditioning = "layernorm"
+    statistics: Statistics = "frozen"
+    spread: float = DEFAULT_SPREAD
+    decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        require(self.dim >= 1, "dim", "at least 1", self.dim)
+        require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
+        in_range = 2 <= self.num_levels <= MAX_LEVELS
+        require(in_range, "num_levels", f"2 to {MAX_LEVELS}", self.num_levels)
+        known = ("none", "scale", "layernorm")
+        require(self.conditioning in known, "conditioning", f"one of {known}", self.conditioning)
+        known = ("frozen", "per_token")
+        require(self.statistics in known, "statistics", f"one of {known}", self.statistics)
+        per_token_fits = self.statistics == "frozen" or self.conditioning == "layernorm"
+        expected = '"layernorm" where statistics="per_token"'
+        require(per_token_fits, "conditioning", expected, self.conditioning)
+        require(self.spread > 0, "spread", "above 0", self.spread)
+        require(0 <= self.decay < 1, "decay", "in [0, 1)", self.decay)
+
+    @property
+    def bits_per_vector(self) -> float:
+        """Bits that the codes of one latent vector take."""
+        return self.dim * self.num_layers * math.log2(self.num_levels)
+
+
+def config_from_reference(options: dict[str, Any]) -> RFSQConfig:
+    """Translates a reference experiment's options, where `use_layernorm` chose robust or naive.
+
+    Raises:
+      ValueError: if an option is unknown, or `use_layernorm` and `conditioning` are both given.
+    """
+    options = dict(options)
+    if "use_layernorm" in options:
+        if "conditioning" in options:
+            raise ValueError("expected use_layernorm or conditioning, got both")
+        options["conditioning"] = "layernorm" if options.pop("use_layernorm") else "none"
+    known = {field.name for field in dataclasses.fields(RFSQConfig)}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise ValueError(f"unknown RFSQ options {unknown}, expected some of {sorted(known)}")
+    return RFSQConfig(**options)
+
+
+def require(condition: bool, field: str, expected: str, got: Any) -> None:
+    """Raises a ValueError that names the field, what was expected and what was got."""
+    if not condition:
+        raise ValueError(f"{field} must be {expected}, got {got!r}")
