@@ -1,0 +1,152 @@
+"""Where to hold a thing, from its shape and its surroundings.
+
+Small things are held from above across their narrow side, wide hollow things by their rim. Every
+candidate is priced (turning the wrist, squeezing the fingers over it, hitting a neighbour) and the
+cheapest is taken.
+
+Axes: P surface points · K candidates · world frame in metres, z up. The hand points down; at yaw 0 its
+fingers close along the world's y.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float64
+
+FINGER_REACH = 0.010
+"""How far the finger tips extend below the grip site."""
+PALM_DEPTH = 0.031
+"""How far above the grip site the palm begins."""
+WIDEST = 0.068
+"""Widest thing that the open fingers (0.076) take without luck."""
+DEPTH = 0.024
+"""How deep below its top a thing is held, if it is tall enough."""
+RIM_DEPTH = 0.021
+RIM_BAND = 0.008
+
+OPEN_FINGERS = ((-0.068, -0.037), (0.037, 0.068))
+"""What the open fingers cover along their closing direction."""
+FINGER_HALF_THICKNESS = 0.014
+PALM_HALF = (0.036, 0.108)
+"""Half extents of the palm across and along the closing direction."""
+
+YAW_PRICE = 1.0
+WIDTH_PRICE = 30.0
+BLOCKED_PRICE = 0.5
+OFF_CENTRE_PRICE = 4.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grasp:
+    """A pose of the hand relative to a thing.
+
+    Attributes:
+      point: float64 [3], where the grip site goes, in the world.
+      yaw: radians about the vertical from the hand's default orientation, in -pi/2..pi/2.
+      price: what the choice minimised.
+    """
+
+    point: Float64[np.ndarray, "3"]
+    yaw: float
+    price: float
+
+
+def choose_grasp(
+    points: Float64[np.ndarray, "p 3"],
+    obstacles: Float64[np.ndarray, "q 3"],
+    *,
+    near_yaw: float,
+    taste: float,
+    rng: np.random.Generator,
+) -> Grasp:
+    """Returns the cheapest grasp of a thing.
+
+    Args:
+      points: float64 [P, 3], its surface samples in the world.
+      obstacles: float64 [Q, 3], those of everything else.
+      near_yaw: the yaw that costs nothing, radians.
+      taste: standard deviation of a random price, radians of wrist yaw.
+      rng: drawn from only where `taste` is positive.
+    """
+    candidates = top_grasps(points) or rim_grasps(points)
+    priced = [
+        dataclasses.replace(
+            grasp,
+            price=grasp.price
+            + YAW_PRICE * abs(grasp.yaw - near_yaw)
+            + BLOCKED_PRICE * num_blocked(grasp, obstacles)
+            + (taste * rng.normal() if taste > 0 else 0.0),
+        )
+        for grasp in candidates
+    ]
+    return min(priced, key=lambda grasp: grasp.price)
+
+
+def top_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[Grasp]:
+    """Returns grasps from above about the middle of a thing, none where it is too wide."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    height = max(high[2] - DEPTH, low[2] + FINGER_REACH + 0.001)
+    held = points[np.abs(points[:, 2] - height) < 0.025]
+    grasps = []
+    for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
+        closing = held[:, :2] @ closing_direction(yaw)
+        width = np.ptp(closing)
+        if width <= WIDEST:
+            point = np.array([*_middle(held, yaw), height])
+            grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
+    return grasps
+
+
+def rim_grasps(points: Float64[np.ndarray, "p 3"], num_sides: int = 36) -> list[Grasp]:
+    """Returns grasps across the rim of a hollow thing, all around."""
+    centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
+    offset = points - centre
+    azimuth = np.arctan2(offset[:, 1], offset[:, 0])
+    radius = np.hypot(offset[:, 0], offset[:, 1])
+    grasps = []
+    for side in np.linspace(-np.pi, np.pi, num_sides, endpoint=False):
+        turn = np.abs((azimuth - side + np.pi) % (2 * np.pi) - np.pi)
+        sector = (turn < 0.2) & (radius > 0.5 * radius.max())
+        if not sector.any():
+            continue
+        top = points[sector, 2].max()
+        wall = radius[sector & (points[:, 2] > top - RIM_BAND)].max()
+        out = np.array([np.cos(side), np.sin(side)])
+        point = np.array([*(centre[:2] + (wall - 0.004) * out), top - RIM_DEPTH])
+        grasps.append(Grasp(point, wrapped_yaw(side - np.pi / 2), 0.0))
+    return grasps
+
+
+def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"]) -> int:
+    """Counts obstacle samples in the room that fingers and palm need when coming from above."""
+    offset = obstacles - grasp.point
+    along = offset[:, :2] @ closing_direction(grasp.yaw)
+    across = np.abs(offset[:, :2] @ closing_direction(grasp.yaw + np.pi / 2))
+    above_tips = offset[:, 2] > -FINGER_REACH
+    fingers = np.zeros(len(obstacles), bool)
+    for low, high in OPEN_FINGERS:
+        fingers |= (along > low) & (along < high)
+    fingers &= above_tips & (across < FINGER_HALF_THICKNESS)
+    half_across, half_along = PALM_HALF
+    palm = (np.abs(along) < half_along) & (across < half_across)
+    palm &= offset[:, 2] > PALM_DEPTH - 0.006
+    return int((fingers | palm).sum())
+
+
+def closing_direction(yaw: float) -> Float64[np.ndarray, "2"]:
+    """Returns the horizontal unit vector along which the fingers close: float64 [2]."""
+    return np.array([-np.sin(yaw), np.cos(yaw)])
+
+
+def wrapped_yaw(yaw: float) -> float:
+    """Returns the equivalent yaw of a two-fingered hand in -pi/2..pi/2."""
+    return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def _middle(points: np.ndarray, yaw: float) -> Float64[np.ndarray, "2"]:
+    """Centre of the box around the points that is aligned with the hand, seen from above."""
+    frame = np.stack([closing_direction(yaw), closing_direction(yaw + np.pi / 2)])
+    local = points[:, :2] @ frame.T
+    return 0.5 * (local.min(axis=0) + local.max(axis=0)) @ frame
