@@ -19,10 +19,14 @@ HOLD_STEPS = 10
 
 
 class Expert(Protocol):
-    """Anything that acts on observations."""
+    """Anything that acts on observations and may be disturbed."""
 
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
         """Returns the next action: [7], in -1..1, not yet on the lattice."""
+        ...
+
+    def disturbance(self, step: int) -> Float[np.ndarray, " 7"]:
+        """Returns what is added to the executed action, but not to its label, at `step`: [7]."""
         ...
 
 
@@ -42,7 +46,6 @@ def record(
     start: Start,
     make_expert: Callable[[Environment], Expert],
     *,
-    disturbance: Callable[[int], Float64[np.ndarray, " 7"]] | None = None,
     images: bool = False,
     hold_steps: int = HOLD_STEPS,
 ) -> Demonstration | None:
@@ -52,7 +55,6 @@ def record(
       env: the task.
       start: where to begin.
       make_expert: called once the scene has settled.
-      disturbance: what is added to the executed action at each step; the label stays the expert's.
       images: whether to draw the environment's cameras at every step.
       hold_steps: how long success must last.
 
@@ -66,7 +68,7 @@ def record(
     while held < hold_steps:
         if len(steps) == env.task.step_limit:
             return None
-        step = _decide(env, observation, expert, disturbance, len(steps), images)
+        step = _decide(env, observation, expert, len(steps), images)
         steps.append(step)
         observation = env.step(step.executed)
         held = held + 1 if env.success() else 0
@@ -96,13 +98,12 @@ def _decide(
     env: Environment,
     observation: Observation,
     expert: Expert,
-    disturbance: Callable[[int], np.ndarray] | None,
     index: int,
     images: bool,
 ) -> Step:
     wanted = np.asarray(expert.act(observation), dtype=np.float64)
     label = snap(wanted)
-    executed = label if disturbance is None else snap(label + disturbance(index))
+    executed = snap(label + expert.disturbance(index))
     pictures = env.render() if images else {}
     return Step(observation, env.simulator_state, pictures, label, executed)
 
