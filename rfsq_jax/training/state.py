@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
 
 
 @jax.tree_util.register_dataclass
@@ -23,7 +22,8 @@ class TrainState:
       model: what the model moves itself, such as tracked statistics.
     """
 
-    step: Int[Array, ""]
+    # Any: tree maps rebuild the state around shardings and shapes, which are no arrays.
+    step: Any
     params: Any
     optimizer: Any
     model: Any
