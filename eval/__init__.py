@@ -1,0 +1,1 @@
+"""Commands that measure: tokenizers, speed, success in the simulator."""

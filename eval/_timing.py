@@ -1,0 +1,64 @@
+"""Timing on a busy machine: contestants take turns, ratios are taken within a round."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+# Does some work, waits until it is done, and returns how many units of work it was.
+Work = Callable[[], int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """Minimum, median and maximum over rounds."""
+
+    minimum: float
+    median: float
+    maximum: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread:
+        """Summarises one value per round."""
+        return cls(min(values), float(np.median(values)), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.4g} ({self.minimum:.4g} to {self.maximum:.4g})"
+
+
+def take_turns(
+    contestants: Mapping[str, Work],
+    rounds: int,
+    after_round: Callable[[int], object] = lambda done: None,
+) -> dict[str, list[float]]:
+    """Returns seconds per unit of work, one figure per round, after one unmeasured round.
+
+    The order is reversed from round to round, so that a machine that slows down slows all alike.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for work in contestants.values():
+        work()
+    for index in range(rounds):
+        for name in list(contestants)[:: 1 if index % 2 == 0 else -1]:
+            seconds[name].append(_seconds_per_unit(contestants[name]))
+        after_round(1)
+    return seconds
+
+
+def rate(seconds: list[float]) -> Spread:
+    """Units per second."""
+    return Spread.of([1.0 / value for value in seconds])
+
+
+def ratio(numerator: list[float], denominator: list[float]) -> Spread:
+    """How many times as long one takes as the other, round by round."""
+    return Spread.of([a / b for a, b in zip(numerator, denominator, strict=True)])
+
+
+def _seconds_per_unit(work: Work) -> float:
+    start = time.perf_counter()
+    units = work()
+    return (time.perf_counter() - start) / units
