@@ -23,7 +23,7 @@ WIDEST = 0.068
 """Widest thing that the open fingers (0.076) take without luck."""
 DEPTH = 0.024
 """How deep below its top a thing is held, if it is tall enough."""
-RIM_DEPTH = 0.021
+RIM_DEPTH = 0.017
 RIM_BAND = 0.008
 
 OPEN_FINGERS = ((-0.068, -0.037), (0.037, 0.068))

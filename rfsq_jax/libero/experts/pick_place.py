@@ -78,6 +78,8 @@ class PickPlace:
         self._grasp: Grasp | None = None
         self._point_in_thing = np.zeros(3)
         self._held_offset = np.zeros(3)
+        self._anchor = np.zeros(3)
+        self._obstacles = np.zeros((0, 3))
         self._fingers = 0.0
         self._travel_height = 0.0
         self._aims = {
@@ -184,27 +186,29 @@ class PickPlace:
         still = abs(fingers - self._fingers) < 0.0008
         self._fingers = fingers
         arrived = (self._steps >= 5 + self._style.close_pause and still) or self._steps > 18
-        return Aim(hand.copy(), CLOSE, bool(arrived), speed=0.2)
+        return Aim(self._anchor, CLOSE, bool(arrived), speed=0.2)
 
     def _lift(self, hand: np.ndarray, observation: Observation) -> Aim:
-        goal = np.array([*self._close_point[:2], self._travel_height])
+        goal = np.array([*self._anchor[:2], self._travel_height])
         return Aim(goal, CLOSE, bool(hand[2] > goal[2] - 0.025))
 
     def _carry(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._place_xy(hand), self._travel_height])
+        if self._steps % 4 == 0:
+            self._travel_height = min(self._travel_height, self._carry_height(hand))
         arrived = np.linalg.norm(goal[:2] - hand[:2]) < 0.02
         return Aim(goal, CLOSE, bool(arrived))
 
     def _lower(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._place_xy(hand), self._release_height(hand)])
         beside = np.linalg.norm(goal[:2] - hand[:2])
-        arrived = (beside < 0.01 and hand[2] < goal[2] + 0.006) or self._steps > 30
+        arrived = (beside < 0.01 and hand[2] < goal[2] + 0.006) or self._steps > 50
         goal[2] = min(goal[2] + max(0.0, 4.0 * (beside - 0.012)), self._travel_height)
-        return Aim(goal, CLOSE, bool(arrived), speed=0.7)
+        return Aim(goal, CLOSE, bool(arrived), speed=0.8)
 
     def _release(self, hand: np.ndarray, observation: Observation) -> Aim:
         arrived = self._steps >= 5 + self._style.release_pause
-        return Aim(hand.copy(), OPEN, arrived, speed=0.2)
+        return Aim(self._anchor, OPEN, arrived, speed=0.2)
 
     def _retreat(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = hand + np.array([0.0, 0.0, 0.06])
@@ -237,14 +241,15 @@ class PickPlace:
         return max(opening + above + 0.004 + self._style.release_height, walls)
 
     def _plan_carry(self, hand: np.ndarray) -> None:
-        scene = self._scene
-        target = hand.copy()
-        target[:2] = self._place_xy(hand)
-        hang = max(hand[2] - scene.lowest(self._thing), FINGER_REACH)
-        tallest = tallest_near_path(
-            scene.obstacles(self._thing), hand, target, PATH_RADIUS
-        )
-        self._travel_height = max(hand[2] + 0.06, tallest + hang + self._style.carry_height)
+        self._obstacles = _thinned(self._scene.obstacles(self._thing))
+        self._travel_height = max(hand[2] + 0.06, self._carry_height(hand))
+
+    def _carry_height(self, hand: np.ndarray) -> float:
+        """Height of the hand at which the held thing clears what lies on the rest of the way."""
+        target = np.array([*self._place_xy(hand), 0.0])
+        hang = max(hand[2] - self._scene.lowest(self._thing), FINGER_REACH)
+        tallest = tallest_near_path(self._obstacles, hand, target, PATH_RADIUS)
+        return tallest + hang + self._style.carry_height
 
     def _lost(self, hand: np.ndarray) -> bool:
         if self.phase not in (Phase.LIFT, Phase.CARRY, Phase.LOWER):
@@ -255,24 +260,22 @@ class PickPlace:
     def _retry(self, hand: np.ndarray) -> None:
         self.attempts += 1
         self._plan_grasp(hand)
-        self._enter(Phase.REACH)
+        self._enter(Phase.REACH, hand)
 
     def _advance(self, hand: np.ndarray) -> None:
         """Goes on to the next phase."""
-        if self.phase is Phase.DESCEND:
-            self._fingers = 0.0
         if self.phase is Phase.CLOSE:
-            self._close_point = hand.copy()
             self._held_offset = hand - self._scene.position(self._thing)
             self._plan_carry(hand)
         if self.phase is Phase.RETREAT and not self._placed():
             self._retry(hand)
             return
         phases = list(Phase)
-        self._enter(phases[phases.index(self.phase) + 1])
+        self._enter(phases[phases.index(self.phase) + 1], hand)
 
-    def _enter(self, phase: Phase) -> None:
-        self.phase, self._steps = phase, 0
+    def _enter(self, phase: Phase, hand: np.ndarray) -> None:
+        self.phase, self._steps, self._anchor = phase, 0, hand.copy()
+        self._servo.settle()
 
     def _placed(self) -> bool:
         """Whether the thing is where the goal wants it, by geometry."""
@@ -282,3 +285,9 @@ class PickPlace:
             return scene.region(self._target).contains(position)
         apart = position - scene.position(self._target)
         return bool(np.linalg.norm(apart[:2]) < ON_TOLERANCE and abs(apart[2]) < 0.1)
+
+
+def _thinned(points: Float64[np.ndarray, "p 3"]) -> Float64[np.ndarray, "q 3"]:
+    """Keeps one of the points in each cubic centimetre."""
+    _, kept = np.unique(np.round(points, 2), axis=0, return_index=True)
+    return points[kept]

@@ -81,6 +81,10 @@ class Servo:
         velocity = self._gently(velocity)
         return np.concatenate([velocity, turn, [gripper]])
 
+    def settle(self) -> None:
+        """Forgets what it was pushing against."""
+        self._push = np.zeros(3)
+
     def _gently(self, velocity: np.ndarray) -> np.ndarray:
         """Limits how fast the speed grows; braking is free."""
         before = float(np.abs(self._last).max())
