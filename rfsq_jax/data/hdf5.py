@@ -79,6 +79,37 @@ def write_hdf5(path: Path, demonstrations: Sequence[Demonstration]) -> None:
             _write_demonstration(data.create_group(f"demo_{number}"), demonstration)
 
 
+def merge_hdf5(path: Path, parts: Sequence[Path], *, attempts: int) -> None:
+    """Joins files of one task into one, whole or not at all.
+
+    Args:
+      path: the file to write.
+      parts: files that `write_hdf5` wrote, in the order wanted.
+      attempts: how many episodes were tried for these, kept as an attribute.
+
+    Raises:
+      ValueError: if there are no parts, or one of them is damaged.
+    """
+    if not parts:
+        raise ValueError(f"{path}: at least one part is needed, got none")
+    with atomic_path(Path(path)) as temporary, h5py.File(temporary, "w") as file:
+        data = file.create_group("data")
+        total = 0
+        for part in parts:
+            with _opened(part) as source:
+                data.attrs.update(source.attrs)
+                for _, group in _demo_groups(source, part):
+                    total += int(np.asarray(group.attrs["num_samples"]))
+                    source.copy(group, data, name=f"demo_{len(data)}")
+        data.attrs.update(num_demos=len(data), total=total, attempts=attempts)
+
+
+def read_attempts(path: Path) -> int:
+    """Returns how many episodes were tried for a file that `merge_hdf5` wrote."""
+    with _opened(Path(path)) as data:
+        return int(np.asarray(data.attrs["attempts"]))
+
+
 def _write_attributes(data: h5py.Group, demonstrations: Sequence[Demonstration]) -> None:
     first = demonstrations[0]
     words = {"problem_name": first.suite, "language_instruction": first.instruction}
@@ -173,7 +204,7 @@ def _array(parent: h5py.Group, name: str) -> np.ndarray:
 
 
 def _demo_groups(data: h5py.Group, path: Path) -> Iterator[tuple[str, h5py.Group]]:
-    names = [name for name in data if name.startswith("demo_")]
+    names = [str(name) for name in data if str(name).startswith("demo_")]
     if not names:
         raise ValueError(f"{path} must hold groups data/demo_<number>, got none")
     for name in sorted(names, key=lambda name: int(name.removeprefix("demo_"))):

@@ -1,0 +1,279 @@
+"""Makes demonstrations with the scripted experts: python -m train.demos --suite libero_spatial."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import queue
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rfsq_jax.data.bundled import write_bundle
+from rfsq_jax.data.hdf5 import read_attempts, read_demonstrations
+from rfsq_jax.data.summary import (
+    action_statistics,
+    comparison_table,
+    length_figures,
+    published_statistics,
+    wilson_interval,
+)
+from rfsq_jax.libero.demonstration import Demonstration, count_no_ops
+from rfsq_jax.libero.generation import (
+    Recipe,
+    attempts_folder,
+    finished_attempts,
+    generate,
+    task_file,
+)
+from rfsq_jax.libero.tasks import Task, tasks
+from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.results import write_results
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemosConfig:
+    """Options of train.demos.
+
+    Attributes:
+      suite: a LIBERO suite, such as libero_spatial.
+      episodes: demonstrations in all, spread evenly over the tasks.
+      output: folder for one HDF5 file per task and results.json; the same command resumes there.
+      tasks: indices of the tasks to demonstrate; all by default.
+      workers: simulator processes.
+      seed: another seed gives other placements and other movements.
+      style: "human" varies like a person, "steady" does not.
+      widen: metres by which placement regions grow on all sides.
+      images: whether to store both cameras, which takes 40 times as long on a CPU.
+      image_size: height and width of stored pictures, pixels.
+      bundle: also pack everything, without pictures, into this npz file.
+    """
+
+    suite: str = "libero_spatial"
+    episodes: int = 500
+    output: Path = Path("runs/demos")
+    tasks: tuple[int, ...] = ()
+    workers: int = 2
+    seed: int = 0
+    style: str = "human"
+    widen: float = 0.0
+    images: bool = False
+    image_size: int = 128
+    bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "workers", "image_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if self.widen < 0:
+            raise ValueError(f"widen must be at least 0 m, got {self.widen}")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must not repeat, got {self.tasks}")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the content of each episode."""
+        image_size = self.image_size if self.images else None
+        return Recipe(seed=self.seed, style=self.style, widen=self.widen, image_size=image_size)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Makes what is missing, then writes and prints the figures."""
+    config = parse(DemosConfig, argv, description="Make demonstrations with the scripted experts.")
+    shares = episode_shares(config)
+    check_same_run(config, shares)
+    make_missing(config, shares)
+    demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
+    figures = summarise(config, demonstrations)
+    write_results(config.output, figures=figures, config=config)
+    print(describe(figures, config.suite))
+    if config.bundle is not None:
+        write_bundle(config.bundle, [each for group in demonstrations.values() for each in group])
+    return 0
+
+
+def episode_shares(config: DemosConfig) -> dict[Task, int]:
+    """Spreads the episodes over the tasks; the first tasks get the remainder.
+
+    Raises:
+      SystemExit: for an unknown suite or task, or fewer episodes than tasks.
+    """
+    try:
+        known = tasks(config.suite)
+    except ValueError as error:
+        raise SystemExit(f"bad option: {error}") from error
+    wanted = config.tasks or tuple(range(len(known)))
+    if not all(0 <= index < len(known) for index in wanted):
+        raise SystemExit(f"bad option: tasks must be in 0..{len(known) - 1}, got {wanted}")
+    if config.episodes < len(wanted):
+        raise SystemExit(
+            f"bad option: episodes must be at least one per task ({len(wanted)}), "
+            f"got {config.episodes}"
+        )
+    each, rest = divmod(config.episodes, len(wanted))
+    return {known[index]: each + (place < rest) for place, index in enumerate(wanted)}
+
+
+def check_same_run(config: DemosConfig, shares: dict[Task, int]) -> None:
+    """Writes down what the folder is for, or checks that it is for this.
+
+    Raises:
+      SystemExit: if the folder holds another run.
+    """
+    path = config.output / "run.json"
+    shares_by_name = {task.name: count for task, count in shares.items()}
+    run = {"suite": config.suite, "shares": shares_by_name, **dataclasses.asdict(config.recipe)}
+    if not path.exists():
+        write_json(path, run)
+        return
+    before = read_json(path)
+    changed = [name for name in run if before.get(name) != run[name]]
+    if changed:
+        raise SystemExit(
+            f"{config.output} holds a run with another {', '.join(changed)}; "
+            "choose another --output"
+        )
+
+
+def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
+    """Runs the workers over the tasks that are not finished, with a progress bar.
+
+    Raises:
+      Exception: the first error of a worker, after the others have been told to stop.
+    """
+    missing = {
+        task: count for task, count in shares.items() if not task_file(config.output, task).exists()
+    }
+    behind = sum(shares[task] for task in shares if task not in missing)
+    for task in missing:
+        behind += len(finished_attempts(attempts_folder(config.output, task))[0])
+    # Each worker is one simulation on one core; a maths library's own threads only get in the way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    reports = context.Queue()
+    with (
+        progress_bar(config.episodes, f"{config.suite} demos", "episode", initial=behind) as bar,
+        concurrent.futures.ProcessPoolExecutor(
+            min(config.workers, max(len(missing), 1)),
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(reports,),
+        ) as pool,
+    ):
+        pending = {
+            pool.submit(_work, task, count, config.recipe, config.output)
+            for task, count in missing.items()
+        }
+        _follow(pending, reports, bar)
+
+
+def _follow(pending: set[concurrent.futures.Future], reports: Any, bar: Any) -> None:
+    failed = 0
+    while pending:
+        try:
+            succeeded = reports.get(timeout=0.5)
+        except queue.Empty:
+            pending = _raise_errors(pending)
+            continue
+        failed += not succeeded
+        bar.update(int(succeeded))
+        bar.set_postfix_str(f"{failed} failed")
+
+
+def _raise_errors(pending: set[concurrent.futures.Future]) -> set[concurrent.futures.Future]:
+    """Returns the unfinished ones; the first failed one cancels them and raises."""
+    finished = {future for future in pending if future.done()}
+    for future in finished:
+        if future.exception() is not None:
+            for other in pending:
+                other.cancel()
+        future.result()
+    return pending - finished
+
+
+_reports: Any = None
+
+
+def _start_worker(reports: Any) -> None:
+    global _reports
+    _reports = reports
+
+
+def _work(task: Task, count: int, recipe: Recipe, output: Path) -> None:
+    generate(task, count, recipe, output, report=_reports.put)
+
+
+def summarise(
+    config: DemosConfig, demonstrations: dict[Task, list[Demonstration]]
+) -> dict[str, Any]:
+    """Returns successes per task, lengths, no-ops and action statistics."""
+    everything = [each for group in demonstrations.values() for each in group]
+    attempts = {task: read_attempts(task_file(config.output, task)) for task in demonstrations}
+    return {
+        "tasks": [
+            _task_figures(task, group, attempts[task]) for task, group in demonstrations.items()
+        ],
+        "success": _success(len(everything), sum(attempts.values())),
+        "num_steps": sum(len(each) for each in everything),
+        "length": length_figures([len(each) for each in everything]),
+        "no_ops": sum(count_no_ops(each.actions) for each in everything),
+        "disturbed_steps": sum(
+            int((each.actions != each.executed).any(axis=1).sum()) for each in everything
+        ),
+        "actions": action_statistics(np.concatenate([each.actions for each in everything])),
+    }
+
+
+def _task_figures(task: Task, group: list[Demonstration], attempts: int) -> dict[str, Any]:
+    return {
+        "index": task.index,
+        "instruction": task.instruction,
+        **_success(len(group), attempts),
+        "length": length_figures([len(each) for each in group]),
+    }
+
+
+def _success(successes: int, attempts: int) -> dict[str, Any]:
+    low, high = wilson_interval(successes, attempts)
+    return {
+        "kept": successes,
+        "attempts": attempts,
+        "rate": successes / attempts,
+        "interval_95": [low, high],
+    }
+
+
+def describe(figures: dict[str, Any], suite: str) -> str:
+    """Formats the figures for people."""
+    lines = [f"{'task':<72} kept/tried   steps"]
+    lines += [
+        f"{task['index']:>2} {task['instruction']:<69} {task['kept']:>4}/{task['attempts']:<5} "
+        f"{task['length']['mean']:7.1f}"
+        for task in figures["tasks"]
+    ]
+    success, published = figures["success"], published_statistics(suite)
+    low, high = success["interval_95"]
+    lines += [
+        f"expert success {success['rate']:.1%} (95 % interval {low:.1%} to {high:.1%})",
+        f"{figures['num_steps']} steps, mean length {figures['length']['mean']:.1f}; "
+        f"{figures['no_ops']} no-ops, {figures['disturbed_steps']} disturbed",
+    ]
+    if published is not None:
+        mean = published["num_steps"] / published["num_episodes"]
+        lines.append(f"published: {published['num_steps']} steps, mean length {mean:.1f}")
+    lines.append("actions, ours / published (gripper 0 closed, 1 open)")
+    lines.append(comparison_table(figures["actions"], published))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
