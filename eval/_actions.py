@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.data.episodes import ACTION_DIM
+from rfsq_jax.data.hdf5 import read_hdf5
 
 BOUNDARIES = ("lengths", "episode_ends")
 
@@ -31,8 +31,7 @@ def read_actions(path: Path) -> list[ActionSequence]:
     """Reads every episode of an `.npz`, `.hdf5` or `.h5` file.
 
     An NPZ holds `actions` [N, 7] with `lengths` or `episode_ends` (steps of each episode, or the
-    index after its last step), or one array [N, 7] per episode. An HDF5 file has LIBERO's layout,
-    `data/demo_*/actions`.
+    index after its last step), or one array [N, 7] per episode. An HDF5 file has LIBERO's layout.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -40,14 +39,18 @@ def read_actions(path: Path) -> list[ActionSequence]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"actions file {path} does not exist")
-    readers = {".npz": _read_npz, ".hdf5": _read_hdf5, ".h5": _read_hdf5}
+    readers = {".npz": _npz_arrays, ".hdf5": _hdf5_arrays, ".h5": _hdf5_arrays}
     if path.suffix not in readers:
         raise ValueError(f"{path}: expected one of {sorted(readers)}, got {path.suffix!r}")
     arrays = readers[path.suffix](path)
     return [ActionSequence(_check(path, name, values), path.stem) for name, values in arrays]
 
 
-def _read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
+def _hdf5_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
+    return [(episode.source, episode.actions) for episode in read_hdf5(path)]
+
+
+def _npz_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
     try:
         # A stream of our own: np.load leaves the file open where it refuses one that it opened.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -74,25 +77,6 @@ def _cut(path: Path, arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarra
         )
     parts = np.split(actions, ends[:-1])
     return [(f"actions of episode {index}", part) for index, part in enumerate(parts)]
-
-
-def _read_hdf5(path: Path) -> list[tuple[str, np.ndarray]]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            names = _demo_names(file)
-            paths = [f"data/{name}/actions" for name in names]
-            return [(path, np.asarray(file[path])) for path in paths]
-    except OSError as error:
-        raise ValueError(f"{path} is not a whole HDF5 file: {error}") from error
-
-
-def _demo_names(file) -> Sequence[str]:
-    demos = [name for name in file.get("data", ()) if f"data/{name}/actions" in file]
-    if not demos:
-        raise ValueError(f"{file.filename}: expected data/demo_*/actions, got {sorted(file)}")
-    return sorted(demos, key=lambda name: (len(name), name))
 
 
 def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n 7"]:

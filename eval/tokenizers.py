@@ -165,13 +165,17 @@ def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t 7"]) -> It
     runs = (*config.runs, BUNDLED) if config.actions is None else config.runs
     found: dict[str, ActionTokenizer] = {}
     for run_name in runs:
-        tokenizer = ActionTokenizer.from_pretrained(run_name)
+        inside = Path(run_name) / "tokenizer"
+        tokenizer = ActionTokenizer.from_pretrained(inside if inside.is_dir() else run_name)
         if tokenizer.horizon != config.horizon:
             raise ValueError(
                 f"{run_name} has horizon {tokenizer.horizon}, expected {config.horizon}"
             )
         name = NAMES[tokenizer.config.rfsq.conditioning]
-        found[Path(run_name).name if name in found else name] = tokenizer
+        name = f"{name} ({Path(run_name).name})" if name in found else name
+        if name in found:
+            raise ValueError(f"runs must have different names, got two called {name!r}")
+        found[name] = tokenizer
     for conditioning, name in NAMES.items():
         if name not in found:
             found[name] = trained(config, conditioning, chunks)

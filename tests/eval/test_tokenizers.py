@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +106,17 @@ def test_bad_files_end_the_command_with_one_line(tmp_path, capsys):
     np.savez(tmp_path / "one.npz", a=np.zeros((50, 7)))
     assert main(["--actions", str(tmp_path / "one.npz")]) == 1
     assert "expected enough episodes" in capsys.readouterr().err
+
+
+def test_a_run_folder_of_train_ae_is_looked_into(rows, config, tmp_path, actions_file):
+    for path in (config.output / "trained").iterdir():
+        shutil.copytree(path, tmp_path / path.name / "tokenizer")
+    runs = (*map(str, tmp_path.iterdir()), *map(str, (config.output / "trained").glob("robust-*")))
+    other = TokenizersConfig(
+        actions=actions_file, output=tmp_path / "out", runs=runs, fast_scales=()
+    )
+    found = by_name(run(other))
+    assert found["robust 8/8"].errors == found[f"robust ({Path(runs[-1]).name}) 8/8"].errors
 
 
 def test_a_missing_run_is_named(actions_file, capsys):
