@@ -65,6 +65,11 @@ class Scene:
         self._shapes = {name: _shape(self._model, root) for name, root in self._roots.items()}
 
     @property
+    def base(self) -> Float64[np.ndarray, "3"]:
+        """Where the arm stands: float64 [3], metres."""
+        return self._data.body("robot0_base").xpos.copy()
+
+    @property
     def things(self) -> tuple[str, ...]:
         """Names of all objects and fixtures."""
         return tuple(self._roots)

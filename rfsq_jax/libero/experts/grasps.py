@@ -1,7 +1,7 @@
 """Where to hold a thing, from its shape and its surroundings.
 
 Small things are held from above across their narrow side, wide hollow things by their rim. Every
-candidate is priced (turning the wrist, squeezing the fingers over it, hitting a neighbour) and the
+candidate is priced (turning the wrist, stretching the arm, a tight fit, hitting a neighbour) and the
 cheapest is taken.
 
 Axes: P surface points · K candidates · world frame in metres, z up. The hand points down; at yaw 0 its
@@ -35,7 +35,7 @@ PALM_HALF = (0.036, 0.108)
 YAW_PRICE = 1.0
 WIDTH_PRICE = 30.0
 BLOCKED_PRICE = 0.5
-OFF_CENTRE_PRICE = 4.0
+REACH_PRICE = 4.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def choose_grasp(
     points: Float64[np.ndarray, "p 3"],
     obstacles: Float64[np.ndarray, "q 3"],
     *,
-    near_yaw: float,
+    base: Float64[np.ndarray, "3"],
     taste: float,
     rng: np.random.Generator,
 ) -> Grasp:
@@ -66,7 +66,7 @@ def choose_grasp(
     Args:
       points: float64 [P, 3], its surface samples in the world.
       obstacles: float64 [Q, 3], those of everything else.
-      near_yaw: the yaw that costs nothing, radians.
+      base: float64 [3], where the arm stands; a stretched arm is a clumsy one.
       taste: standard deviation of a random price, radians of wrist yaw.
       rng: drawn from only where `taste` is positive.
     """
@@ -75,7 +75,8 @@ def choose_grasp(
         dataclasses.replace(
             grasp,
             price=grasp.price
-            + YAW_PRICE * abs(grasp.yaw - near_yaw)
+            + YAW_PRICE * abs(grasp.yaw)
+            + REACH_PRICE * float(np.linalg.norm(grasp.point[:2] - base[:2]))
             + BLOCKED_PRICE * num_blocked(grasp, obstacles)
             + (taste * rng.normal() if taste > 0 else 0.0),
         )

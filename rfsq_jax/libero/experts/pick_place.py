@@ -30,6 +30,9 @@ SLIPPED = 0.035
 ON_TOLERANCE = 0.03
 """The benchmark's own: how far apart the centres of a thing and what it is on may be."""
 
+RETRY_TASTE = 0.25
+"""What failed once is tried a little differently."""
+
 
 class Phase(enum.Enum):
     """What the hand is doing."""
@@ -126,8 +129,8 @@ class PickPlace:
         grasp = choose_grasp(
             scene.points(self._thing),
             obstacles,
-            near_yaw=0.0,
-            taste=style.grasp_taste,
+            base=scene.base,
+            taste=style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
             rng=self._rng,
         )
         offset = np.array(style.grasp_offset) if self.attempts == 0 else np.zeros(3)
