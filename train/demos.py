@@ -8,22 +8,13 @@ import multiprocessing
 import os
 import queue
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rfsq_jax.data.bundled import write_bundle
 from rfsq_jax.data.hdf5 import read_attempts, read_demonstrations
-from rfsq_jax.data.summary import (
-    action_statistics,
-    comparison_table,
-    length_figures,
-    published_statistics,
-    wilson_interval,
-)
-from rfsq_jax.libero.demonstration import Demonstration, count_no_ops
 from rfsq_jax.libero.generation import (
     Recipe,
     attempts_folder,
@@ -31,6 +22,7 @@ from rfsq_jax.libero.generation import (
     generate,
     task_file,
 )
+from rfsq_jax.libero.report import describe, summarise
 from rfsq_jax.libero.tasks import Task, tasks
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.files import read_json, write_json
@@ -93,9 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_same_run(config, shares)
     make_missing(config, shares)
     demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
-    figures = summarise(config, demonstrations)
+    attempts = {task: read_attempts(task_file(config.output, task)) for task in shares}
+    figures = summarise(demonstrations, attempts)
     write_results(config.output, figures=figures, config=config)
-    print(describe(figures, config.suite))
+    print(describe(figures))
     if config.bundle is not None:
         write_bundle(config.bundle, [each for group in demonstrations.values() for each in group])
     return 0
@@ -153,6 +146,8 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     missing = {
         task: count for task, count in shares.items() if not task_file(config.output, task).exists()
     }
+    if not missing:
+        return
     behind = sum(shares[task] for task in shares if task not in missing)
     for task in missing:
         behind += len(finished_attempts(attempts_folder(config.output, task))[0])
@@ -163,7 +158,7 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     with (
         progress_bar(config.episodes, f"{config.suite} demos", "episode", initial=behind) as bar,
         concurrent.futures.ProcessPoolExecutor(
-            min(config.workers, max(len(missing), 1)),
+            min(config.workers, len(missing)),
             mp_context=context,
             initializer=_start_worker,
             initargs=(reports,),
@@ -206,73 +201,19 @@ _reports: Any = None
 def _start_worker(reports: Any) -> None:
     global _reports
     _reports = reports
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    """Ends this worker when the command is killed; two runs must not write to one folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(task: Task, count: int, recipe: Recipe, output: Path) -> None:
     generate(task, count, recipe, output, report=_reports.put)
-
-
-def summarise(
-    config: DemosConfig, demonstrations: dict[Task, list[Demonstration]]
-) -> dict[str, Any]:
-    """Returns successes per task, lengths, no-ops and action statistics."""
-    everything = [each for group in demonstrations.values() for each in group]
-    attempts = {task: read_attempts(task_file(config.output, task)) for task in demonstrations}
-    return {
-        "tasks": [
-            _task_figures(task, group, attempts[task]) for task, group in demonstrations.items()
-        ],
-        "success": _success(len(everything), sum(attempts.values())),
-        "num_steps": sum(len(each) for each in everything),
-        "length": length_figures([len(each) for each in everything]),
-        "no_ops": sum(count_no_ops(each.actions) for each in everything),
-        "disturbed_steps": sum(
-            int((each.actions != each.executed).any(axis=1).sum()) for each in everything
-        ),
-        "actions": action_statistics(np.concatenate([each.actions for each in everything])),
-    }
-
-
-def _task_figures(task: Task, group: list[Demonstration], attempts: int) -> dict[str, Any]:
-    return {
-        "index": task.index,
-        "instruction": task.instruction,
-        **_success(len(group), attempts),
-        "length": length_figures([len(each) for each in group]),
-    }
-
-
-def _success(successes: int, attempts: int) -> dict[str, Any]:
-    low, high = wilson_interval(successes, attempts)
-    return {
-        "kept": successes,
-        "attempts": attempts,
-        "rate": successes / attempts,
-        "interval_95": [low, high],
-    }
-
-
-def describe(figures: dict[str, Any], suite: str) -> str:
-    """Formats the figures for people."""
-    lines = [f"{'task':<72} kept/tried   steps"]
-    lines += [
-        f"{task['index']:>2} {task['instruction']:<69} {task['kept']:>4}/{task['attempts']:<5} "
-        f"{task['length']['mean']:7.1f}"
-        for task in figures["tasks"]
-    ]
-    success, published = figures["success"], published_statistics(suite)
-    low, high = success["interval_95"]
-    lines += [
-        f"expert success {success['rate']:.1%} (95 % interval {low:.1%} to {high:.1%})",
-        f"{figures['num_steps']} steps, mean length {figures['length']['mean']:.1f}; "
-        f"{figures['no_ops']} no-ops, {figures['disturbed_steps']} disturbed",
-    ]
-    if published is not None:
-        mean = published["num_steps"] / published["num_episodes"]
-        lines.append(f"published: {published['num_steps']} steps, mean length {mean:.1f}")
-    lines.append("actions, ours / published (gripper 0 closed, 1 open)")
-    lines.append(comparison_table(figures["actions"], published))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

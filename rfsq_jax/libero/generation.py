@@ -6,6 +6,7 @@ enough of them succeeded they become the task's HDF5 file and disappear.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import zlib
@@ -81,6 +82,8 @@ def generate(
             report(succeeded)
     merge_hdf5(path, kept[:episodes], attempts=number)
     shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
     return path
 
 
