@@ -5,6 +5,7 @@ Axes: B chunks · T steps of a chunk (horizon) · A action dims · D latent dims
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxtyping import Float, Int
 
 from rfsq_jax import autoencoder, rfsq
 from rfsq_jax.autoencoder import AutoencoderConfig, Params
+from rfsq_jax.batches import in_blocks
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq import RFSQState
 from rfsq_jax.tokenizer_files import load_folder, resolve, save_folder
@@ -141,8 +143,8 @@ class ActionTokenizer:
         """
         chunks, single = self._chunks(actions)
         params, state, normalization = self.fitted
-        values = normalization.normalize(chunks)
-        codes = np.asarray(autoencoder.encode(self.config, params, state, values))
+        run = functools.partial(autoencoder.encode, self.config, params, state)
+        codes = in_blocks(run, normalization.normalize(chunks))
         return codes[0] if single else codes
 
     def decode(self, tokens: Any, num_layers: int | None = None) -> Float[np.ndarray, "*b t a"]:
@@ -158,12 +160,19 @@ class ActionTokenizer:
           TypeError: if the tokens are not integers.
         """
         params, state, normalization = self.fitted
-        codes = rfsq.check_codes(self.config.rfsq, self._unflatten(tokens))
+        codes = np.asarray(self._unflatten(tokens))
+        rfsq.check_codes(self.config.rfsq, codes)
         if codes.ndim not in (3, 4) or codes.shape[-3] != self.horizon:
             expected = f"[B, {self.horizon}, D, L] or [{self.horizon}, D, L]"
             raise ValueError(f"tokens must have shape {expected}, got {codes.shape}")
-        values = autoencoder.decode(self.config, params, state, codes, num_layers)
-        return normalization.denormalize(np.asarray(values))
+        single = codes.ndim == 3
+
+        def run(block: np.ndarray) -> jax.Array:
+            return autoencoder.decode(self.config, params, state, block, num_layers)
+
+        values = in_blocks(run, codes[None] if single else codes)
+        actions = normalization.denormalize(values)
+        return actions[0] if single else actions
 
     def __call__(self, actions: Any) -> list[list[int]]:
         """Actions [B, T, A] or [T, A] -> one flat list of ids per chunk, coarse layers first."""

@@ -21,6 +21,7 @@ from rfsq_jax.rfsq.layers import (
     broadcastable,
     dequantize,
     forward,
+    layers_last,
     quantize_layer,
     straight_through,
 )
@@ -133,12 +134,12 @@ def _quantize(
     z_hat = result.z_hat if learned else straight_through(result.z_hat, z)
     if train and config.conditioning == "layernorm" and config.statistics == "frozen":
         state = _track(config, state, jax.lax.stop_gradient(result.residuals))
-    return z_hat, jnp.moveaxis(result.codes, 0, -1), state
+    return z_hat, layers_last(result.codes), state
 
 
 @partial(jax.jit, static_argnums=0)
 def _encode(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> Int[Array, "*n d l"]:
-    return jnp.moveaxis(forward(config, state, z).codes, 0, -1)
+    return layers_last(forward(config, state, z).codes)
 
 
 @partial(jax.jit, static_argnums=(0, 3))

@@ -82,6 +82,11 @@ def as_stored(config: RFSQConfig, constant: Float[Array, "l *ones d"]) -> Float[
     return constant.reshape(config.num_layers, config.dim)
 
 
+def layers_last(codes: Int[Array, "l *n d"]) -> Int[Array, "*n d l"]:
+    """Moves the layer axis to the end; as a stack it fuses with the scan, a transpose does not."""
+    return jnp.stack([*codes], axis=-1)
+
+
 def token_constants(residual: Float[Array, "*n d"]) -> RFSQState:
     """The reference's statistics: mean and standard deviation over the dims of each vector."""
     scale = jnp.std(residual, axis=-1, keepdims=True, ddof=1) + PER_TOKEN_EPSILON

@@ -30,10 +30,7 @@ def parse(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options: dict[str, Any] = {} if default is None else {"default": default}
-    try:
-        return tyro.cli(config_class, args=arguments, description=description, **options)
-    except ValueError as error:
-        raise SystemExit(f"bad option: {error}") from error
+    return tyro.cli(config_class, args=arguments, description=description, **options)
 
 
 def parse_with_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,13 @@ class Checkpoints:
         policy: Any = policies.AnyPreservationPolicy([policies.LatestN(1), best])
         self._metric = metric
         self._folder = Path(folder).resolve()
-        self._orbax = ocp.training.Checkpointer(
-            str(self._folder), preservation_policy=policy, cleanup_tmp_directories=True
-        )
+        try:
+            self._orbax = ocp.training.Checkpointer(
+                str(self._folder), preservation_policy=policy, cleanup_tmp_directories=True
+            )
+        except json.JSONDecodeError as error:
+            message = f"a checkpoint in {self._folder} is damaged ({error}); remove its folder"
+            raise ValueError(message) from error
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -67,6 +72,8 @@ class Checkpoints:
         """
         with self._named_errors(step):
             saved = self._orbax.metadata(step).metadata
+            if not jax.tree.leaves(saved):
+                raise ValueError("its arrays cannot be listed")
         _compare(saved, like, f"{self._folder}, step {step}")
         abstract = jax.tree.map(_abstract, like)
         with self._named_errors(step):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,22 +16,24 @@ Rules = Sequence[tuple[str, PartitionSpec]]
 REPLICATED: Rules = ((r".*", PartitionSpec()),)
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """Returns a mesh over all devices of all hosts; -1 takes what the other axes leave.
+def make_mesh(
+    data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """Returns a mesh over the devices, those of all hosts by default; -1 takes what is left.
 
     Raises:
       ValueError: if the axes do not multiply to the number of devices.
     """
-    devices = np.asarray(jax.devices())
+    grid = np.asarray(jax.devices() if devices is None else devices)
     shape = [data, fsdp, tensor]
     if shape.count(-1) > 1 or any(size < 1 and size != -1 for size in shape):
         raise ValueError(f"mesh axes must be positive, at most one of them -1, got {shape}")
-    known = int(np.prod([size for size in shape if size != -1]))
-    shape = [len(devices) // known if size == -1 else size for size in shape]
-    if int(np.prod(shape)) != len(devices):
-        raise ValueError(f"mesh {dict(zip(AXES, shape, strict=True))} needs another number of "
-                         f"devices than the {len(devices)} there are")  # fmt: skip
-    return Mesh(devices.reshape(shape), AXES)
+    known = math.prod(size for size in shape if size != -1)
+    shape = [grid.size // known if size == -1 else size for size in shape]
+    if math.prod(shape) != grid.size:
+        axes = dict(zip(AXES, shape, strict=True))
+        raise ValueError(f"mesh {axes} must hold {grid.size} devices, got {math.prod(shape)}")
+    return Mesh(grid.reshape(shape), AXES)
 
 
 def spec_for(path: str, rules: Rules) -> PartitionSpec:

@@ -1,0 +1,70 @@
+"""Checkpoints: latest and best, and what happens when they do not fit or are damaged."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rfsq_jax.training.checkpoints import Checkpoints
+
+
+def state_of(value, width=3):
+    return jax.device_put({"params": {"kernel": jnp.full((2, width), value)}, "step": jnp.int32(1)})
+
+
+def test_latest_and_best_are_kept(tmp_path):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        assert checkpoints.latest_step is None
+        assert checkpoints.best_step is None
+        for step, error in enumerate([3.0, 1.0, 2.0, 2.5]):
+            checkpoints.save(step, state_of(float(step)), {"error": error})
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        assert checkpoints.latest_step == 3
+        assert checkpoints.best_step == 1
+        best = checkpoints.restore(1, state_of(0.0))
+        np.testing.assert_array_equal(best["params"]["kernel"], np.ones((2, 3)))
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "3"}
+
+
+def test_a_state_of_another_shape_is_named(tmp_path):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        checkpoints.save(0, state_of(1.0), {"error": 1.0})
+        message = r"params/kernel: expected float32\[2, 4\], got float32\[2, 3\]"
+        with pytest.raises(ValueError, match=message):
+            checkpoints.restore(0, state_of(1.0, width=4))
+        with pytest.raises(ValueError, match=r"extra: expected float32\[\], got nothing"):
+            checkpoints.restore(0, {**state_of(1.0), "extra": jnp.zeros(())})
+
+
+def cut_files(folder, chosen):
+    paths = [path for path in folder.rglob("*") if path.is_file() and chosen(path)]
+    assert paths
+    for path in paths:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_damaged_arrays_are_named(tmp_path):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    cut_files(tmp_path / "5", lambda path: path.parent.name == "d")
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        with pytest.raises(ValueError, match="step 5 in .* is damaged"):
+            checkpoints.restore(5, state_of(1.0))
+
+
+# Orbax leaves an event loop behind when its constructor fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_damaged_metrics_are_named(tmp_path):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    cut_files(tmp_path / "5", lambda path: "metrics" in path.parts[-2:])
+    with pytest.raises(ValueError, match="a checkpoint in .* is damaged"):
+        Checkpoints(tmp_path, "error")
+
+
+def test_an_unfinished_save_is_not_a_checkpoint(tmp_path):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    (tmp_path / "6.orbax-checkpoint-tmp").mkdir()
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        assert checkpoints.latest_step == 5
