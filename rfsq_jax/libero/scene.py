@@ -32,16 +32,16 @@ class Region:
       half: float64 [3], half the edge lengths, metres.
     """
 
-    center: Float64[np.ndarray, "3"]
+    center: Float64[np.ndarray, 3]
     rotation: Float64[np.ndarray, "3 3"]
-    half: Float64[np.ndarray, "3"]
+    half: Float64[np.ndarray, 3]
 
     @property
-    def reach(self) -> Float64[np.ndarray, "3"]:
+    def reach(self) -> Float64[np.ndarray, 3]:
         """Half extents along the world's axes, as the benchmark's own test takes them."""
         return np.abs(self.rotation @ self.half)
 
-    def contains(self, point: Float64[np.ndarray, "3"]) -> bool:
+    def contains(self, point: Float64[np.ndarray, 3]) -> bool:
         """Whether `point` [3] lies in the box's world-aligned hull."""
         return bool((np.abs(point - self.center) < self.reach).all())
 
@@ -65,7 +65,7 @@ class Scene:
         self._shapes = {name: _shape(self._model, root) for name, root in self._roots.items()}
 
     @property
-    def base(self) -> Float64[np.ndarray, "3"]:
+    def base(self) -> Float64[np.ndarray, 3]:
         """Where the arm stands: float64 [3], metres."""
         return self._data.body("robot0_base").xpos.copy()
 
@@ -78,7 +78,7 @@ class Scene:
         """Whether `name` is an object or a fixture, not a region."""
         return name in self._roots
 
-    def position(self, name: str) -> Float64[np.ndarray, "3"]:
+    def position(self, name: str) -> Float64[np.ndarray, 3]:
         """Returns the position of a thing's body: float64 [3], metres."""
         return self._data.xpos[self._root(name)].copy()
 
@@ -118,7 +118,9 @@ class Scene:
         if site < 0:
             raise ValueError(f"region must name a site of the scene, got {name!r}")
         rotation = self._data.site_xmat[site].reshape(3, 3).copy()
-        return Region(self._data.site_xpos[site].copy(), rotation, self._model.site_size[site].copy())
+        return Region(
+            self._data.site_xpos[site].copy(), rotation, self._model.site_size[site].copy()
+        )
 
     def owner(self, name: str) -> str | None:
         """Returns the thing that the region `name` belongs to; None for a part of table or floor."""
@@ -138,8 +140,8 @@ class Scene:
 
 def tallest_near_path(
     points: Float64[np.ndarray, "p 3"],
-    start: Float64[np.ndarray, "3"],
-    end: Float64[np.ndarray, "3"],
+    start: Float64[np.ndarray, 3],
+    end: Float64[np.ndarray, 3],
     radius: float,
 ) -> float:
     """Returns the greatest height of `points` within `radius` (m) of a path seen from above.
@@ -168,7 +170,9 @@ def _shape(model: mujoco.MjModel, root: int) -> list[tuple[int, np.ndarray]]:
     """Samples in the frame of each moving body below `root`: (body, float64 [P, 3])."""
     shape = []
     for body in np.flatnonzero(model.body_rootid == root):
-        geoms = [geom for geom in np.flatnonzero(model.geom_bodyid == body) if _collides(model, geom)]
+        geoms = [
+            geom for geom in np.flatnonzero(model.geom_bodyid == body) if _collides(model, geom)
+        ]
         if geoms:
             samples = np.concatenate([_geom_points(model, geom) for geom in geoms])
             shape.append((int(body), samples))
@@ -191,7 +195,7 @@ def _geom_points(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, "p 3"]
     return local @ matrix.reshape(3, 3).T + model.geom_pos[geom]
 
 
-def _half_extents(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, "3"]:
+def _half_extents(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, 3]:
     """Half edges of the box around a primitive, float64 [3]."""
     kind, size = model.geom_type[geom], model.geom_size[geom]
     if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
@@ -203,7 +207,7 @@ def _half_extents(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, "3"]:
     return size.copy()
 
 
-def _box_points(half: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "p 3"]:
+def _box_points(half: Float64[np.ndarray, 3]) -> Float64[np.ndarray, "p 3"]:
     """Samples the surface of a box with half edges [3]: float64 [P, 3]."""
     ticks = [np.linspace(-h, h, 2 + int(2 * h / SPACING)) for h in half]
     grid = np.array(list(itertools.product(*ticks)))

@@ -11,6 +11,7 @@ fingers close along the world's y.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
@@ -36,6 +37,7 @@ YAW_PRICE = 1.0
 WIDTH_PRICE = 30.0
 BLOCKED_PRICE = 0.5
 REACH_PRICE = 4.0
+FAILED_PRICE = 0.7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Grasp:
       price: what the choice minimised.
     """
 
-    point: Float64[np.ndarray, "3"]
+    point: Float64[np.ndarray, 3]
     yaw: float
     price: float
 
@@ -57,7 +59,8 @@ def choose_grasp(
     points: Float64[np.ndarray, "p 3"],
     obstacles: Float64[np.ndarray, "q 3"],
     *,
-    base: Float64[np.ndarray, "3"],
+    base: Float64[np.ndarray, 3],
+    failed: Sequence[Float64[np.ndarray, 3]] = (),
     taste: float,
     rng: np.random.Generator,
 ) -> Grasp:
@@ -67,6 +70,7 @@ def choose_grasp(
       points: float64 [P, 3], its surface samples in the world.
       obstacles: float64 [Q, 3], those of everything else.
       base: float64 [3], where the arm stands; a stretched arm is a clumsy one.
+      failed: points float64 [3] at which earlier grasps went wrong.
       taste: standard deviation of a random price, radians of wrist yaw.
       rng: drawn from only where `taste` is positive.
     """
@@ -77,6 +81,7 @@ def choose_grasp(
             price=grasp.price
             + YAW_PRICE * abs(grasp.yaw)
             + REACH_PRICE * float(np.linalg.norm(grasp.point[:2] - base[:2]))
+            + FAILED_PRICE * _num_near(grasp.point, failed)
             + BLOCKED_PRICE * num_blocked(grasp, obstacles)
             + (taste * rng.normal() if taste > 0 else 0.0),
         )
@@ -136,7 +141,7 @@ def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"]) -> int:
     return int((fingers | palm).sum())
 
 
-def closing_direction(yaw: float) -> Float64[np.ndarray, "2"]:
+def closing_direction(yaw: float) -> Float64[np.ndarray, 2]:
     """Returns the horizontal unit vector along which the fingers close: float64 [2]."""
     return np.array([-np.sin(yaw), np.cos(yaw)])
 
@@ -146,7 +151,11 @@ def wrapped_yaw(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def _middle(points: np.ndarray, yaw: float) -> Float64[np.ndarray, "2"]:
+def _num_near(point: Float64[np.ndarray, 3], others: Sequence[Float64[np.ndarray, 3]]) -> int:
+    return sum(bool(np.linalg.norm(point - other) < 0.025) for other in others)
+
+
+def _middle(points: np.ndarray, yaw: float) -> Float64[np.ndarray, 2]:
     """Centre of the box around the points that is aligned with the hand, seen from above."""
     frame = np.stack([closing_direction(yaw), closing_direction(yaw + np.pi / 2)])
     local = points[:, :2] @ frame.T

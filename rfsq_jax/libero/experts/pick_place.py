@@ -59,7 +59,7 @@ class Aim:
       speed: fraction of the style's top speed.
     """
 
-    point: Float64[np.ndarray, "3"]
+    point: Float64[np.ndarray, 3]
     gripper: float
     arrived: bool
     speed: float = 1.0
@@ -79,11 +79,13 @@ class PickPlace:
         self._steps = 0
         self._base = scene.owner(target)
         self._grasp: Grasp | None = None
+        self._failed: list[np.ndarray] = []
         self._point_in_thing = np.zeros(3)
         self._held_offset = np.zeros(3)
         self._anchor = np.zeros(3)
         self._obstacles = np.zeros((0, 3))
         self._fingers = 0.0
+        self._waited = 0
         self._travel_height = 0.0
         self._aims = {
             Phase.REACH: self._reach,
@@ -107,12 +109,12 @@ class PickPlace:
         """Whether a push would spoil the present phase rather than be corrected."""
         return self.phase in (Phase.CLOSE, Phase.LOWER, Phase.RELEASE)
 
-    def act(self, observation: Observation) -> Float64[np.ndarray, "7"]:
+    def act(self, observation: Observation) -> Float64[np.ndarray, 7]:
         """Returns the action for what is observed now: float64 [7]."""
         hand = observation.eef_pos
         if self._grasp is None:
             self._plan_grasp(hand)
-        if self._lost(hand):
+        if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
         aim = self._aims[self.phase](hand, observation)
         turn = rotation_error(observation.eef_quat, self._yaw()) + self._tilt()
@@ -130,11 +132,12 @@ class PickPlace:
             scene.points(self._thing),
             obstacles,
             base=scene.base,
+            failed=self._failed,
             taste=style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
             rng=self._rng,
         )
         offset = np.array(style.grasp_offset) if self.attempts == 0 else np.zeros(3)
-        if self.attempts == 0 and style.miss is not None:
+        if self._misses:
             offset = offset + np.array(style.miss)
         self._grasp = grasp
         self._point_in_thing = scene.rotation(self._thing).T @ (
@@ -145,18 +148,16 @@ class PickPlace:
             grasp.point[2] + style.hover_height, tallest + FINGER_REACH + style.carry_height
         )
 
-    def _grasp_point(self) -> Float64[np.ndarray, "3"]:
+    def _grasp_point(self) -> Float64[np.ndarray, 3]:
         """The grip site's goal, moving with the thing: float64 [3]."""
         scene = self._scene
-        return (
-            scene.position(self._thing) + scene.rotation(self._thing) @ self._point_in_thing
-        )
+        return scene.position(self._thing) + scene.rotation(self._thing) @ self._point_in_thing
 
     def _yaw(self) -> float:
         assert self._grasp is not None
         return self._grasp.yaw + (self._style.grasp_yaw if self.attempts == 0 else 0.0)
 
-    def _tilt(self) -> Float64[np.ndarray, "3"]:
+    def _tilt(self) -> Float64[np.ndarray, 3]:
         if self.phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
             return np.array(self._style.tilts[0])
         if self.phase in (Phase.DESCEND, Phase.CLOSE):
@@ -171,7 +172,9 @@ class PickPlace:
         if to_go > 0.04 and hand[2] < goal[2] - 0.03:
             goal[:2] = hand[:2] + 0.25 * (goal[:2] - hand[:2])
         is_open = np.ptp(observation.gripper_qpos) > 0.06
-        arrived = to_go < 0.025 and abs(goal[2] - hand[2]) < 0.03 and is_open
+        there = to_go < 0.025 and abs(goal[2] - hand[2]) < 0.03 and is_open
+        self._waited += there
+        arrived = self._waited > self._style.hover_pause
         return Aim(goal, OPEN, bool(arrived))
 
     def _descend(self, hand: np.ndarray, observation: Observation) -> Aim:
@@ -182,7 +185,7 @@ class PickPlace:
         # A funnel: the hand may only be as low as it is well above the grasp.
         goal[2] += min(max(0.0, 6.0 * (beside - 0.006)), max(0.0, self._travel_height - goal[2]))
         arrived = error < 0.006 or (self._steps > 18 and error < 0.01) or self._steps > 40
-        return Aim(goal, OPEN, bool(arrived), speed=0.8)
+        return Aim(goal, OPEN, bool(arrived), speed=self._style.descent_speed)
 
     def _close(self, hand: np.ndarray, observation: Observation) -> Aim:
         fingers = float(np.ptp(observation.gripper_qpos))
@@ -220,7 +223,7 @@ class PickPlace:
     def _stay(self, hand: np.ndarray, observation: Observation) -> Aim:
         return Aim(hand.copy(), OPEN, False)
 
-    def _place_xy(self, hand: np.ndarray) -> Float64[np.ndarray, "2"]:
+    def _place_xy(self, hand: np.ndarray) -> Float64[np.ndarray, 2]:
         """Where the hand must be for the thing to be above its target: float64 [2]."""
         scene = self._scene
         if scene.is_thing(self._target):
@@ -260,7 +263,20 @@ class PickPlace:
         offset = hand - self._scene.position(self._thing)
         return bool(np.linalg.norm(offset - self._held_offset) > SLIPPED)
 
+    def _blocked(self, hand: np.ndarray) -> bool:
+        """Whether something keeps the hand from its grasp; a planned miss is followed through."""
+        if self.phase is not Phase.DESCEND or self._misses:
+            return False
+        beyond = np.linalg.norm(self._grasp_point() - hand)
+        return bool(self._steps > 30 and beyond > 0.02)
+
+    @property
+    def _misses(self) -> bool:
+        return self.attempts == 0 and self._style.miss is not None
+
     def _retry(self, hand: np.ndarray) -> None:
+        assert self._grasp is not None
+        self._failed.append(self._grasp.point)
         self.attempts += 1
         self._plan_grasp(hand)
         self._enter(Phase.REACH, hand)
@@ -278,6 +294,7 @@ class PickPlace:
 
     def _enter(self, phase: Phase, hand: np.ndarray) -> None:
         self.phase, self._steps, self._anchor = phase, 0, hand.copy()
+        self._waited = 0
         self._servo.settle()
 
     def _placed(self) -> bool:

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from rfsq_jax.libero.experts.style import MAX_ROTATION, Style
 
 
-def rotation_error(quaternion: Float64[np.ndarray, "4"], yaw: float) -> Float64[np.ndarray, "3"]:
+def rotation_error(quaternion: Float64[np.ndarray, 4], yaw: float) -> Float64[np.ndarray, 3]:
     """Returns the rotation that turns the hand straight down at `yaw`.
 
     Args:
@@ -55,12 +55,12 @@ class Servo:
 
     def __call__(
         self,
-        position_error: Float64[np.ndarray, "3"],
-        rotation_error: Float64[np.ndarray, "3"],
+        position_error: Float64[np.ndarray, 3],
+        rotation_error: Float64[np.ndarray, 3],
         *,
         speed: float,
         gripper: float,
-    ) -> Float64[np.ndarray, "7"]:
+    ) -> Float64[np.ndarray, 7]:
         """Returns the action for the errors (m, rad).
 
         Args:

@@ -45,6 +45,8 @@ class Style:
       acceleration: largest growth of the speed per step.
       hover_height: how far above the grasp the hand arrives.
       hover_offset: where it arrives beside the grasp, x and y.
+      hover_pause: steps that it waits there.
+      descent_speed: fraction of the top speed on the way down to the grasp.
       grasp_offset: error of the grasp, along the world's axes.
       grasp_yaw: error of the grasp's yaw.
       grasp_taste: weights random preferences among possible grasps, radians.
@@ -64,6 +66,8 @@ class Style:
     acceleration: float = 1.0
     hover_height: float = 0.07
     hover_offset: tuple[float, float] = (0.0, 0.0)
+    hover_pause: int = 0
+    descent_speed: float = 0.8
     grasp_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     grasp_yaw: float = 0.0
     grasp_taste: float = 0.0
@@ -85,7 +89,7 @@ class Style:
         if len(self.tilts) != 3:
             raise ValueError(f"tilts must hold 3 rotations, got {len(self.tilts)}")
 
-    def disturbance(self, step: int) -> Float64[np.ndarray, "7"]:
+    def disturbance(self, step: int) -> Float64[np.ndarray, 7]:
         """Returns what is added to the executed action at `step`: float64 [7], gripper 0."""
         offset = np.zeros(7)
         for burst in self.bursts:
@@ -119,19 +123,21 @@ def human_style(
     """
     spoiled = rng.uniform() < miss_rate
     return Style(
-        top_speed=float(rng.uniform(0.75, MAX_TRANSLATION)),
+        top_speed=float(rng.uniform(0.8, MAX_TRANSLATION)),
         gain=float(rng.uniform(11.0, 16.0)),
         turn_gain=float(rng.uniform(0.6, 1.2)),
         acceleration=float(rng.uniform(0.1, 0.3)),
         hover_height=float(rng.uniform(0.04, 0.09)),
         hover_offset=_within(rng, 0.012, 2),
+        hover_pause=int(rng.integers(0, 7)),
+        descent_speed=float(rng.uniform(0.35, 0.75)),
         grasp_offset=(*_within(rng, 0.003, 2), float(rng.uniform(-0.001, 0.004))),
         grasp_yaw=float(rng.uniform(-0.06, 0.06)),
         grasp_taste=0.12,
         carry_height=float(rng.uniform(0.02, 0.05)),
         place_offset=_within(rng, 0.01, 2),
         release_height=float(rng.uniform(-0.003, 0.006)),
-        tilts=tuple(_within(rng, 0.05, 3) for _ in range(3)),
+        tilts=tuple(_draw_tilt(rng) for _ in range(3)),
         close_pause=int(rng.integers(0, 4)),
         release_pause=int(rng.integers(2, 6)),
         miss=_draw_miss(rng) if spoiled else None,
@@ -141,6 +147,11 @@ def human_style(
 
 def _within(rng: np.random.Generator, bound: float, size: int) -> tuple:
     return tuple(rng.uniform(-bound, bound, size).tolist())
+
+
+def _draw_tilt(rng: np.random.Generator) -> tuple[float, float, float]:
+    x, y, z = rng.uniform(-1.0, 1.0, 3) * (0.07, 0.13, 0.12)
+    return (float(x), float(y), float(z))
 
 
 def _draw_miss(rng: np.random.Generator) -> tuple[float, float, float]:
