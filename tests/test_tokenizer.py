@@ -136,7 +136,7 @@ def test_bad_tokens_are_refused(tokenizer, tokens, error, message):
 
 
 def test_an_unknown_name_lists_what_is_bundled():
-    with pytest.raises(FileNotFoundError, match="'robot'.*libero"):
+    with pytest.raises(FileNotFoundError, match=r"'robot'.*libero"):
         ActionTokenizer.from_pretrained("robot")
 
 
@@ -145,7 +145,7 @@ def test_a_newer_format_says_so(tokenizer, tmp_path):
     path = tmp_path / "it" / tokenizer_files.DESCRIPTION
     description = json.loads(path.read_text())
     path.write_text(json.dumps(description | {"format_version": 99}))
-    with pytest.raises(ValueError, match="format version 99.*update rfsq_jax"):
+    with pytest.raises(ValueError, match=r"format version 99.*update rfsq_jax"):
         ActionTokenizer.from_pretrained(tmp_path / "it")
 
 
@@ -180,7 +180,7 @@ def test_weights_of_another_config_are_refused(tokenizer, tmp_path):
     description = json.loads(path.read_text())
     description["config"]["hidden_dim"] = 32
     path.write_text(json.dumps(description))
-    with pytest.raises(ValueError, match="does not fit its config: params/.* expected shape"):
+    with pytest.raises(ValueError, match=r"does not fit its config: params/.* expected shape"):
         ActionTokenizer.from_pretrained(tmp_path / "it")
 
 

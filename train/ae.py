@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from rfsq_jax.data.bundled import load_bundled
 
+from rfsq_jax.data.bundled import load_bundled
 from rfsq_jax.data.chunks import chunk_episodes
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.normalization import Normalization

@@ -53,10 +53,8 @@ def config_file(folder, body):
 
 
 def test_a_config_file_gives_the_defaults(tmp_path):
-    path = config_file(
-        tmp_path,
-        "from tests.runs.test_commands import Outer\n\ndef get_config():\n    return Outer(name='c')\n",
-    )
+    body = "def get_config():\n    return Outer(name='c')\n"
+    path = config_file(tmp_path, f"from tests.runs.test_commands import Outer\n\n{body}")
     for arguments in (["--config", path], [f"--config={path}"]):
         config = parse_with_file(Outer, [*arguments, "--inner.steps", "4"], description="x")
         assert (config.name, config.inner.steps) == ("c", 4)
@@ -69,7 +67,7 @@ def test_a_missing_or_wrong_config_file_is_named(tmp_path):
     with pytest.raises(SystemExit, match="expects a file name"):
         parse_with_file(Outer, ["--config"], description="x")
     path = config_file(tmp_path, "def get_config():\n    return 3\n")
-    with pytest.raises(SystemExit, match="must return a .*Outer, got <class 'int'>"):
+    with pytest.raises(SystemExit, match=r"must return a .*Outer, got <class 'int'>"):
         parse_with_file(Outer, ["--config", path], description="x")
 
 

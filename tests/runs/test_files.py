@@ -18,11 +18,16 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     final = tmp_path / "file"
     final.write_text("old")
-    with pytest.raises(OSError, match="full"), atomic_path(final) as temporary:
-        temporary.write_text("half")
-        raise OSError("full")
+    with pytest.raises(OSError, match="full"):
+        fill_the_disk(final)
     assert final.read_text() == "old"
     assert list(tmp_path.iterdir()) == [final]
+
+
+def fill_the_disk(final):
+    with atomic_path(final) as temporary:
+        temporary.write_text("half")
+        raise OSError("full")
 
 
 def test_a_folder_replaces_a_folder(tmp_path):
@@ -47,5 +52,5 @@ def test_json_takes_numpy_and_refuses_nan(tmp_path):
 def test_damaged_json_is_named(tmp_path):
     path = tmp_path / "values.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match="values.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"values\.json is not valid JSON"):
         read_json(path)

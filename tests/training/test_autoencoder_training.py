@@ -57,16 +57,9 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, normalized, cond
             config, normalized, normalized, mesh=one_device(), checkpoints=checkpoints
         )
     with Checkpoints(tmp_path / "parts", trainer.BEST_METRIC) as checkpoints:
+        options = {"mesh": one_device(), "writer": InterruptingWriter(after=25)}
         with pytest.raises(InterruptedError):
-            interrupted = InterruptingWriter(after=25)
-            trainer.train(
-                config,
-                normalized,
-                normalized,
-                mesh=one_device(),
-                checkpoints=checkpoints,
-                writer=interrupted,
-            )
+            trainer.train(config, normalized, normalized, checkpoints=checkpoints, **options)
         assert checkpoints.latest_step == 20
     with Checkpoints(tmp_path / "parts", trainer.BEST_METRIC) as checkpoints:
         parts = trainer.train(
@@ -116,9 +109,8 @@ def test_the_loss_falls(normalized):
     trainer.train(config, normalized, normalized, mesh=one_device(), writer=curve)
     losses = [scalars["loss"] for _, scalars in curve.scalars if "loss" in scalars]
     assert losses[-1] < 0.2 * losses[0]
-    assert {"loss_translation", "loss_rotation", "loss_gripper", "balance"} <= curve.scalars[0][
-        1
-    ].keys()
+    recorded = curve.scalars[0][1].keys()
+    assert {"loss_translation", "loss_rotation", "loss_gripper", "balance"} <= recorded
 
 
 def test_learned_scales_move_and_stay_positive(normalized):

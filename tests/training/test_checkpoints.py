@@ -47,9 +47,11 @@ def test_damaged_arrays_are_named(tmp_path):
     with Checkpoints(tmp_path, "error") as checkpoints:
         checkpoints.save(5, state_of(1.0), {"error": 1.0})
     cut_files(tmp_path / "5", lambda path: path.parent.name == "d")
-    with Checkpoints(tmp_path, "error") as checkpoints:
-        with pytest.raises(ValueError, match="step 5 in .* is damaged"):
-            checkpoints.restore(5, state_of(1.0))
+    with (
+        Checkpoints(tmp_path, "error") as checkpoints,
+        pytest.raises(ValueError, match=r"step 5 in .* is damaged"),
+    ):
+        checkpoints.restore(5, state_of(1.0))
 
 
 # Orbax leaves an event loop behind when its constructor fails.
@@ -58,7 +60,7 @@ def test_damaged_metrics_are_named(tmp_path):
     with Checkpoints(tmp_path, "error") as checkpoints:
         checkpoints.save(5, state_of(1.0), {"error": 1.0})
     cut_files(tmp_path / "5", lambda path: "metrics" in path.parts[-2:])
-    with pytest.raises(ValueError, match="a checkpoint in .* is damaged"):
+    with pytest.raises(ValueError, match=r"a checkpoint in .* is damaged"):
         Checkpoints(tmp_path, "error")
 
 
