@@ -81,7 +81,8 @@ def read_bundle(path: Path) -> list[Demonstration]:
       ValueError: if it is damaged, or of another format version.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # np.load would leave a damaged file that it opened itself open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise ValueError(f"{path} is not a readable bundle: {error}") from error

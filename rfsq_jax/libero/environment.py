@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
@@ -175,7 +175,7 @@ class Environment:
             self._cameras = None
         self.domain.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Environment:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,69 @@
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from rfsq_jax.libero import install
+
+needs_simulator = pytest.mark.skipif(
+    importlib.util.find_spec("libero") is None, reason="the simulator is not installed"
+)
+
+
+@pytest.fixture(autouse=True)
+def _forget_earlier_answers():
+    install.require_simulator.cache_clear()
+    install.rendering_backend.cache_clear()
+    yield
+    install.require_simulator.cache_clear()
+    install.rendering_backend.cache_clear()
+
+
+def test_a_missing_simulator_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(install, "PACKAGES", ("libero_is_not_here", "sys"))
+    with pytest.raises(install.SimulatorMissingError, match=r"libero_is_not_here.*rfsq-jax\[sim\]"):
+        install.require_simulator()
+
+
+def test_no_opengl_says_what_to_install(monkeypatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(install, "can_draw", lambda backend: False)
+    with pytest.raises(install.RenderingError, match=r"libegl1.*libosmesa6"):
+        install.require_rendering()
+
+
+def test_the_first_backend_that_draws_is_chosen(monkeypatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(install, "can_draw", lambda backend: backend == "osmesa")
+    assert install.rendering_backend() == "osmesa"
+
+
+def test_the_users_choice_is_not_questioned(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    monkeypatch.setattr(install, "can_draw", pytest.fail)
+    assert install.rendering_backend() == "osmesa"
+
+
+def test_a_backend_that_does_not_exist_cannot_draw():
+    assert not install.can_draw("no_such_backend")
+
+
+@needs_simulator
+def test_importing_the_environment_prints_nothing():
+    finished = subprocess.run(
+        [sys.executable, "-c", "import rfsq_jax.libero.environment"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout == ""
+    assert finished.stderr == ""
+
+
+def test_the_library_does_not_import_the_simulator():
+    program = "import sys, rfsq_jax.data.bundled, rfsq_jax.libero; print('mujoco' in sys.modules)"
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == "False"
