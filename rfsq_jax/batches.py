@@ -16,8 +16,8 @@ BLOCK = 1024
 
 
 def in_blocks(
-    function: Callable[[Shaped[np.ndarray, b * n]], jax.Array], rows: Shaped[np.ndarray, b * n]
-) -> Shaped[np.ndarray, b * m]:
+    function: Callable[[Shaped[np.ndarray, "b ..."]], jax.Array], rows: Shaped[np.ndarray, "b ..."]
+) -> Shaped[np.ndarray, "b ..."]:
     """Applies a jitted row-wise function in blocks, the last one padded to a power of two.
 
     So at most log2(BLOCK) + 1 programs are compiled whatever sizes come.
@@ -36,12 +36,12 @@ def in_blocks(
     return output
 
 
-def _store(output: Shaped[np.ndarray, b * m], start: int, result: jax.Array) -> None:
+def _store(output: Shaped[np.ndarray, "b ..."], start: int, result: jax.Array) -> None:
     rows = output[start : start + BLOCK]
     rows[:] = np.asarray(result)[: len(rows)]
 
 
-def _padded(block: Shaped[np.ndarray, b * n]) -> Shaped[np.ndarray, c * n]:
+def _padded(block: Shaped[np.ndarray, "b ..."]) -> Shaped[np.ndarray, "c ..."]:
     size = 1 << max(len(block) - 1, 0).bit_length()
     if size == len(block):
         return block
