@@ -63,7 +63,7 @@ def comparison_table(ours: dict[str, list[float]], published: dict[str, Any] | N
     return "\n".join(lines)
 
 
-def length_figures(lengths: Sequence[int]) -> dict[str, float]:
+def length_figures(lengths: Sequence[int]) -> dict[str, int | float]:
     """Returns the least, mean and greatest number of steps."""
     return {"min": min(lengths), "mean": sum(lengths) / len(lengths), "max": max(lengths)}
 

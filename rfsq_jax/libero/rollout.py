@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -18,6 +18,7 @@ HOLD_STEPS = 10
 """Steps that success must last; LIBERO's own collection tool ends a recording after as many."""
 
 
+@runtime_checkable
 class Expert(Protocol):
     """Anything that acts on observations and may be disturbed."""
 

@@ -171,7 +171,9 @@ def _shape(model: mujoco.MjModel, root: int) -> list[tuple[int, np.ndarray]]:
     shape = []
     for body in np.flatnonzero(model.body_rootid == root):
         geoms = [
-            geom for geom in np.flatnonzero(model.geom_bodyid == body) if _collides(model, geom)
+            geom
+            for geom in np.flatnonzero(model.geom_bodyid == body).tolist()
+            if _collides(model, geom)
         ]
         if geoms:
             samples = np.concatenate([_geom_points(model, geom) for geom in geoms])
