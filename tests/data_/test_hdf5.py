@@ -29,6 +29,14 @@ def write_original(path, num_demos=11, images=True):
                 group["obs/eye_in_hand_rgb"] = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)
 
 
+def stored(path, name) -> np.ndarray:
+    """An array of the first demonstration, as it lies in the file."""
+    with h5py.File(path) as file:
+        item = file[f"data/demo_0/{name}"]
+        assert isinstance(item, h5py.Dataset)
+        return item[()]
+
+
 def test_our_files_give_back_every_demonstration(tmp_path):
     path = tmp_path / "task_demo.hdf5"
     written = [make_demonstration(seed, num_steps=3 + seed, images=True) for seed in range(3)]
@@ -53,18 +61,18 @@ def test_our_files_have_the_original_layout(tmp_path):
     trace = demonstration.trace
     assert trace is not None
     with h5py.File(path) as file:
-        group = file["data/demo_0"]
-        assert group.attrs["num_samples"] == 6
-        np.testing.assert_array_equal(group.attrs["init_state"], trace.simulator_states[0])
-        shapes = {name: group[name].shape for name in ("actions", "states", "robot_states")}
-        assert shapes == {"actions": (6, 7), "states": (6, 11), "robot_states": (6, 9)}
-        assert group["actions"].dtype == np.float64
-        assert group["dones"][()].tolist() == [0, 0, 0, 0, 0, 1]
-        assert group["obs/ee_states"].shape == (6, 6)
-        # Upside down, as OpenGL gives it.
-        np.testing.assert_array_equal(
-            group["obs/agentview_rgb"][0], trace.images["agentview"][0, ::-1, ::-1]
-        )
+        attributes = dict(file["data/demo_0"].attrs)
+    assert attributes["num_samples"] == 6
+    np.testing.assert_array_equal(attributes["init_state"], trace.simulator_states[0])
+    shapes = {name: stored(path, name).shape for name in ("actions", "states", "robot_states")}
+    assert shapes == {"actions": (6, 7), "states": (6, 11), "robot_states": (6, 9)}
+    assert stored(path, "actions").dtype == np.float64
+    assert stored(path, "dones").tolist() == [0, 0, 0, 0, 0, 1]
+    assert stored(path, "obs/ee_states").shape == (6, 6)
+    # Upside down, as OpenGL gives it.
+    np.testing.assert_array_equal(
+        stored(path, "obs/agentview_rgb")[0], trace.images["agentview"][0, ::-1, ::-1]
+    )
 
 
 def test_original_files_are_read_in_the_order_of_their_numbers(tmp_path):
@@ -76,9 +84,8 @@ def test_original_files_are_read_in_the_order_of_their_numbers(tmp_path):
     assert episodes[0].actions.dtype == np.float32
     images = episodes[0].images
     assert images is not None
-    with h5py.File(path) as file:
-        stored = file["data/demo_0/obs/eye_in_hand_rgb"][()]
-    np.testing.assert_array_equal(images["robot0_eye_in_hand"], np.rot90(stored, 2, axes=(1, 2)))
+    raw = stored(path, "obs/eye_in_hand_rgb")
+    np.testing.assert_array_equal(images["robot0_eye_in_hand"], np.rot90(raw, 2, axes=(1, 2)))
 
 
 def test_original_files_cannot_be_replayed(tmp_path):

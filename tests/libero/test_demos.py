@@ -40,7 +40,7 @@ def test_a_stopped_task_goes_on_where_it_was(tmp_path):
     for expected, got in pairs:
         assert_same(got, expected)
     # A finished task is not touched again.
-    assert generate(TASK, 2, RECIPE, tmp_path / "whole", pytest.fail) == whole
+    assert generate(TASK, 2, RECIPE, tmp_path / "whole", stop) == whole
     assert [path.name for path in (tmp_path / "whole").iterdir()] == [whole.name]
 
 

@@ -58,7 +58,7 @@ def test_snap_moves_by_at_most_half_a_unit_within_the_bounds(actions):
 
 def test_bounds_are_those_of_the_published_data():
     far = snap(np.full(7, 5.0))
-    np.testing.assert_array_equal(far, np.float32([0.9375] * 3 + [0.375] * 3 + [1]))
+    np.testing.assert_array_equal(far, np.array([0.9375] * 3 + [0.375] * 3 + [1], np.float32))
 
 
 @pytest.mark.parametrize(
