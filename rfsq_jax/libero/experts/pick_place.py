@@ -30,6 +30,12 @@ SLIPPED = 0.035
 ON_TOLERANCE = 0.03
 """The benchmark's own: how far apart the centres of a thing and what it is on may be."""
 
+STALLED = 10
+"""Steps without motion after which the hand will not come nearer."""
+PATIENCE = 45
+"""Steps after which it is not coming nearer either."""
+SLOW_BELOW = 0.06
+"""Distance from the grasp at which the hand slows down."""
 RETRY_TASTE = 0.25
 """What failed once is tried a little differently."""
 
@@ -86,6 +92,8 @@ class PickPlace:
         self._obstacles = np.zeros((0, 3))
         self._fingers = 0.0
         self._waited = 0
+        self._still_steps = 0
+        self._last_hand = np.zeros(3)
         self._travel_height = 0.0
         self._aims = {
             Phase.REACH: self._reach,
@@ -114,6 +122,9 @@ class PickPlace:
         hand = observation.eef_pos
         if self._grasp is None:
             self._plan_grasp(hand)
+        moved = np.linalg.norm(hand - self._last_hand)
+        self._still_steps = self._still_steps + 1 if moved < 0.0012 else 0
+        self._last_hand = hand.copy()
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
         aim = self._aims[self.phase](hand, observation)
@@ -160,7 +171,7 @@ class PickPlace:
     def _tilt(self) -> Float64[np.ndarray, 3]:
         if self.phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
             return np.array(self._style.tilts[0])
-        if self.phase in (Phase.DESCEND, Phase.CLOSE):
+        if self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT):
             return 0.5 * np.array(self._style.tilts[1])
         return np.array(self._style.tilts[2])
 
@@ -184,8 +195,10 @@ class PickPlace:
         error = np.linalg.norm(goal - hand)
         # A funnel: the hand may only be as low as it is well above the grasp.
         goal[2] += min(max(0.0, 6.0 * (beside - 0.006)), max(0.0, self._travel_height - goal[2]))
-        arrived = error < 0.006 or (self._steps > 18 and error < 0.01) or self._steps > 40
-        return Aim(goal, OPEN, bool(arrived), speed=self._style.descent_speed)
+        arrived = error < 0.006 or (self._steps > 18 and error < 0.01)
+        arrived |= self._stuck
+        speed = self._style.descent_speed if error < SLOW_BELOW else 0.9
+        return Aim(goal, OPEN, bool(arrived), speed=speed)
 
     def _close(self, hand: np.ndarray, observation: Observation) -> Aim:
         fingers = float(np.ptp(observation.gripper_qpos))
@@ -208,13 +221,14 @@ class PickPlace:
     def _lower(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._place_xy(hand), self._release_height(hand)])
         beside = np.linalg.norm(goal[:2] - hand[:2])
-        arrived = (beside < 0.01 and hand[2] < goal[2] + 0.006) or self._steps > 50
+        arrived = (beside < 0.01 and hand[2] < goal[2] + 0.006) or self._stuck
         goal[2] = min(goal[2] + max(0.0, 4.0 * (beside - 0.012)), self._travel_height)
         return Aim(goal, CLOSE, bool(arrived), speed=0.8)
 
     def _release(self, hand: np.ndarray, observation: Observation) -> Aim:
-        arrived = self._steps >= 5 + self._style.release_pause
-        return Aim(self._anchor, OPEN, arrived, speed=0.2)
+        is_open = np.ptp(observation.gripper_qpos) > 0.074
+        arrived = is_open and self._steps >= 5 + self._style.release_pause
+        return Aim(self._anchor, OPEN, bool(arrived) or self._steps > 16, speed=0.2)
 
     def _retreat(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = hand + np.array([0.0, 0.0, 0.06])
@@ -268,7 +282,11 @@ class PickPlace:
         if self.phase is not Phase.DESCEND or self._misses:
             return False
         beyond = np.linalg.norm(self._grasp_point() - hand)
-        return bool(self._steps > 30 and beyond > 0.02)
+        return self._stuck and bool(beyond > 0.02)
+
+    @property
+    def _stuck(self) -> bool:
+        return self._still_steps > STALLED or self._steps > PATIENCE
 
     @property
     def _misses(self) -> bool:
@@ -294,7 +312,9 @@ class PickPlace:
 
     def _enter(self, phase: Phase, hand: np.ndarray) -> None:
         self.phase, self._steps, self._anchor = phase, 0, hand.copy()
-        self._waited = 0
+        if phase is Phase.CLOSE and np.linalg.norm(self._grasp_point() - hand) < 0.015:
+            self._anchor = self._grasp_point()
+        self._waited = self._still_steps = 0
         self._servo.settle()
 
     def _placed(self) -> bool:
