@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -46,6 +47,16 @@ def take_turns(
             seconds[name].append(_seconds_per_unit(contestants[name]))
         after_round(1)
     return seconds
+
+
+def busy_note() -> str:
+    """Warns if other programs keep the machine busy, an empty text if not."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < cores:
+        return ""
+    return (
+        f"other programs keep this machine busy (load {load:.1f}, {cores} cores): run again later"
+    )
 
 
 def rate(seconds: list[float]) -> Spread:

@@ -10,6 +10,7 @@ Axes: B chunks · T steps · A action dims · D latent dims · L residual layers
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 EPSILON = 1e-5
+LARGE_BATCH = 1024
 
 
 class ReferenceAutoencoder(nn.Module):
@@ -73,6 +75,7 @@ def training_work(
     data = torch.from_numpy(chunks).to(device)
 
     def work() -> int:
+        torch.set_num_threads(1)
         for _ in range(steps):
             batch = data[torch.randint(len(data), (batch_size,), device=device)]
             optimizer.zero_grad(set_to_none=True)
@@ -101,11 +104,14 @@ def coding_work(
     def decode() -> np.ndarray:
         return model.decode(torch.from_numpy(codes).to(device)).cpu().numpy()
 
-    return _repeated(encode, repeats), _repeated(decode, repeats)
+    # More threads pay only for large batches; on a busy machine they make it ten times slower.
+    threads = 1 if len(chunks) < LARGE_BATCH else os.cpu_count() or 1
+    return _repeated(encode, repeats, threads), _repeated(decode, repeats, threads)
 
 
-def _repeated(call: Callable[[], np.ndarray], repeats: int) -> Callable[[], int]:
+def _repeated(call: Callable[[], np.ndarray], repeats: int, threads: int) -> Callable[[], int]:
     def work() -> int:
+        torch.set_num_threads(threads)
         for _ in range(repeats):
             call()
         return repeats

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eval._table import format_table
-from eval._timing import Spread, Work, rate, ratio, take_turns
+from eval._timing import Spread, Work, busy_note, rate, ratio, take_turns
 from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.data.normalization import Normalization
@@ -54,9 +54,9 @@ class SpeedConfig:
     """
 
     output: Path = Path("runs/speed")
-    rounds: int = 20
-    steps: int = 250
-    torch_steps: int = 50
+    rounds: int = 60
+    steps: int = 50
+    torch_steps: int = 10
     batch_size: int = 64
     calls: int = 100
     large_batch: int = 4096
@@ -72,7 +72,7 @@ class SpeedConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
     config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
-    device = torch_device()
+    device, note = torch_device(), busy_note()
     chunks = example_chunks(config.large_batch)
     groups = {
         "training": training_contestants(config, chunks, device),
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"jax on {jax.default_backend()}; PyTorch {f'on {device}' if device else 'not installed'}"
     )
     print(training_table(seconds["training"]), coding_table(seconds, len(chunks)), sep="\n\n")
-    print(f"\n{verdict(seconds['training'])}")
+    print(f"\n{verdict(seconds['training'])}", note, sep="\n" if note else "")
     write_results(config.output, figures=figures(seconds, len(chunks), device), config=config)
     return 0
 
