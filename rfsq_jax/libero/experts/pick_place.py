@@ -27,6 +27,10 @@ PATH_RADIUS = 0.08
 """Half the width of the corridor that must be clear below the hand."""
 SLIPPED = 0.035
 """A held thing that moved this far in the hand is lost."""
+CLINGS = 0.02
+"""A released thing that moved less than this in the hand has not left it."""
+DEEPER = 0.02
+"""How much lower it is then taken."""
 ON_TOLERANCE = 0.03
 """The benchmark's own: how far apart the centres of a thing and what it is on may be."""
 
@@ -92,6 +96,7 @@ class PickPlace:
         self._obstacles = np.zeros((0, 3))
         self._fingers = 0.0
         self._waited = 0
+        self._clung = 0
         self._still_steps = 0
         self._last_hand = np.zeros(3)
         self._travel_height = 0.0
@@ -172,7 +177,7 @@ class PickPlace:
         if self.phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
             return np.array(self._style.tilts[0])
         if self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT):
-            return 0.5 * np.array(self._style.tilts[1])
+            return 0.35 * np.array(self._style.tilts[1])
         return np.array(self._style.tilts[2])
 
     def _reach(self, hand: np.ndarray, observation: Observation) -> Aim:
@@ -250,15 +255,16 @@ class PickPlace:
     def _release_height(self, hand: np.ndarray) -> float:
         """Where the hand lets go: just above a thing, or at the opening of a region."""
         scene = self._scene
+        height = self._style.release_height - DEEPER * self._clung
         if scene.is_thing(self._target):
             hang = hand[2] - scene.lowest(self._thing)
-            return scene.highest(self._target) + hang + self._style.release_height
+            return scene.highest(self._target) + hang + height
         region = scene.region(self._target)
         opening = region.center[2] + region.reach[2]
         above = hand[2] - scene.position(self._thing)[2]
         # The palm must stay above the walls.
         walls = -np.inf if self._base is None else scene.highest(self._base) - PALM_DEPTH + 0.012
-        return max(opening + above + 0.004 + self._style.release_height, walls)
+        return max(opening + above + 0.004 + height, walls)
 
     def _plan_carry(self, hand: np.ndarray) -> None:
         self._obstacles = _thinned(self._scene.obstacles(self._thing))
@@ -296,6 +302,7 @@ class PickPlace:
         assert self._grasp is not None
         self._failed.append(self._grasp.point)
         self.attempts += 1
+        self._clung = 0
         self._plan_grasp(hand)
         self._enter(Phase.REACH, hand)
 
@@ -304,6 +311,10 @@ class PickPlace:
         if self.phase is Phase.CLOSE:
             self._held_offset = hand - self._scene.position(self._thing)
             self._plan_carry(hand)
+        if self.phase is Phase.RELEASE and self._clings(hand):
+            self._clung += 1
+            self._enter(Phase.LOWER, hand)
+            return
         if self.phase is Phase.RETREAT and not self._placed():
             self._retry(hand)
             return
@@ -316,6 +327,12 @@ class PickPlace:
             self._anchor = self._grasp_point()
         self._waited = self._still_steps = 0
         self._servo.settle()
+
+    def _clings(self, hand: np.ndarray) -> bool:
+        """Whether the thing has not left the open hand, as corners wedged on a finger may."""
+        offset = hand - self._scene.position(self._thing)
+        stays = np.linalg.norm(offset - self._held_offset) < CLINGS
+        return bool(stays) and self._clung < 2 and not self._placed()
 
     def _placed(self) -> bool:
         """Whether the thing is where the goal wants it, by geometry."""

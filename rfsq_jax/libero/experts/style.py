@@ -125,7 +125,7 @@ def human_style(
     return Style(
         top_speed=float(rng.uniform(0.8, MAX_TRANSLATION)),
         gain=float(rng.uniform(11.0, 16.0)),
-        turn_gain=float(rng.uniform(0.6, 1.2)),
+        turn_gain=float(rng.uniform(0.8, 1.5)),
         acceleration=float(rng.uniform(0.1, 0.3)),
         hover_height=float(rng.uniform(0.04, 0.09)),
         hover_offset=_within(rng, 0.012, 2),
@@ -136,7 +136,7 @@ def human_style(
         grasp_taste=0.12,
         carry_height=float(rng.uniform(0.02, 0.05)),
         place_offset=_within(rng, 0.01, 2),
-        release_height=float(rng.uniform(-0.016, 0.005)),
+        release_height=float(rng.uniform(-0.013, 0.005)),
         tilts=tuple(_draw_tilt(rng) for _ in range(3)),
         close_pause=int(rng.integers(0, 4)),
         release_pause=int(rng.integers(2, 6)),
@@ -150,7 +150,7 @@ def _within(rng: np.random.Generator, bound: float, size: int) -> tuple:
 
 
 def _draw_tilt(rng: np.random.Generator) -> tuple[float, float, float]:
-    x, y, z = rng.uniform(-1.0, 1.0, 3) * (0.07, 0.13, 0.12)
+    x, y, z = rng.uniform(-1.0, 1.0, 3) * (0.1, 0.2, 0.13)
     return (float(x), float(y), float(z))
 
 
