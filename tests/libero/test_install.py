@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -39,14 +40,47 @@ def test_the_first_backend_that_draws_is_chosen(monkeypatch):
     assert install.rendering_backend() == "osmesa"
 
 
-def test_the_users_choice_is_not_questioned(monkeypatch):
+def test_the_users_choice_is_the_only_one_tried(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    monkeypatch.setattr(install, "can_draw", lambda backend: backend == "egl")
+    with pytest.raises(install.RenderingError, match=r"tried osmesa\)"):
+        install.require_rendering()
+
+
+def test_drawing_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disabled")
     monkeypatch.setattr(install, "can_draw", pytest.fail)
-    assert install.rendering_backend() == "osmesa"
+    with pytest.raises(install.RenderingError, match="unset MUJOCO_GL"):
+        install.require_rendering()
 
 
 def test_a_backend_that_does_not_exist_cannot_draw():
     assert not install.can_draw("no_such_backend")
+
+
+@needs_simulator
+def test_physics_needs_no_opengl():
+    program = (
+        "from rfsq_jax.libero.environment import Environment\n"
+        "from rfsq_jax.libero.install import RenderingError\n"
+        "from rfsq_jax.libero.tasks import get_task\n"
+        "from rfsq_jax.libero.starts import random_start\n"
+        "task = get_task('libero_object', 0)\n"
+        "env = Environment(task)\n"
+        "env.reset(random_start(env, 0), settle_steps=1)\n"
+        "try:\n"
+        "    Environment(task, cameras=('agentview',))\n"
+        "except RenderingError:\n"
+        "    print('no pictures')\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"MUJOCO_GL": "disabled"},
+    )
+    assert finished.stdout.strip() == "no pictures"
 
 
 @needs_simulator
