@@ -32,16 +32,16 @@ class Region:
       half: float64 [3], half the edge lengths, metres.
     """
 
-    center: Float64[np.ndarray, 3]
+    center: Float64[np.ndarray, " 3"]
     rotation: Float64[np.ndarray, "3 3"]
-    half: Float64[np.ndarray, 3]
+    half: Float64[np.ndarray, " 3"]
 
     @property
-    def reach(self) -> Float64[np.ndarray, 3]:
+    def reach(self) -> Float64[np.ndarray, " 3"]:
         """Half extents along the world's axes, as the benchmark's own test takes them."""
         return np.abs(self.rotation @ self.half)
 
-    def contains(self, point: Float64[np.ndarray, 3]) -> bool:
+    def contains(self, point: Float64[np.ndarray, " 3"]) -> bool:
         """Whether `point` [3] lies in the box's world-aligned hull."""
         return bool((np.abs(point - self.center) < self.reach).all())
 
@@ -49,8 +49,8 @@ class Region:
 class Scene:
     """Poses and collision shapes of the objects and fixtures of one simulation.
 
-    Things are the children of the world other than robot, table and floor. They go by the names that
-    the goals use: "plate_1", and "basket_1_contain_region" for a region of a thing.
+    Things are the children of the world other than robot, table and floor. They go by the names
+    that the goals use: "plate_1", and "basket_1_contain_region" for a region of a thing.
     """
 
     def __init__(self, sim: Any) -> None:
@@ -59,13 +59,13 @@ class Scene:
         Args:
           sim: robosuite's MjSim.
         """
-        self._model: mujoco.MjModel = sim.model._model
-        self._data: mujoco.MjData = sim.data._data
+        self._model = sim.model._model
+        self._data = sim.data._data
         self._roots = _thing_roots(self._model)
         self._shapes = {name: _shape(self._model, root) for name, root in self._roots.items()}
 
     @property
-    def base(self) -> Float64[np.ndarray, 3]:
+    def base(self) -> Float64[np.ndarray, " 3"]:
         """Where the arm stands: float64 [3], metres."""
         return self._data.body("robot0_base").xpos.copy()
 
@@ -78,7 +78,7 @@ class Scene:
         """Whether `name` is an object or a fixture, not a region."""
         return name in self._roots
 
-    def position(self, name: str) -> Float64[np.ndarray, 3]:
+    def position(self, name: str) -> Float64[np.ndarray, " 3"]:
         """Returns the position of a thing's body: float64 [3], metres."""
         return self._data.xpos[self._root(name)].copy()
 
@@ -123,7 +123,7 @@ class Scene:
         )
 
     def owner(self, name: str) -> str | None:
-        """Returns the thing that the region `name` belongs to; None for a part of table or floor."""
+        """Returns the thing that the region `name` belongs to; None for one of table or floor."""
         if self.is_thing(name):
             return name
         site = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_SITE, name)
@@ -140,8 +140,8 @@ class Scene:
 
 def tallest_near_path(
     points: Float64[np.ndarray, "p 3"],
-    start: Float64[np.ndarray, 3],
-    end: Float64[np.ndarray, 3],
+    start: Float64[np.ndarray, " 3"],
+    end: Float64[np.ndarray, " 3"],
     radius: float,
 ) -> float:
     """Returns the greatest height of `points` within `radius` (m) of a path seen from above.
@@ -156,7 +156,7 @@ def tallest_near_path(
     return float(points[distance < radius, 2].max(initial=-np.inf))
 
 
-def _thing_roots(model: mujoco.MjModel) -> dict[str, int]:
+def _thing_roots(model: Any) -> dict[str, int]:
     roots = {}
     for body in range(1, model.nbody):
         name = mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_BODY, body)
@@ -166,7 +166,7 @@ def _thing_roots(model: mujoco.MjModel) -> dict[str, int]:
     return roots
 
 
-def _shape(model: mujoco.MjModel, root: int) -> list[tuple[int, np.ndarray]]:
+def _shape(model: Any, root: int) -> list[tuple[int, np.ndarray]]:
     """Samples in the frame of each moving body below `root`: (body, float64 [P, 3])."""
     shape = []
     for body in np.flatnonzero(model.body_rootid == root):
@@ -181,11 +181,11 @@ def _shape(model: mujoco.MjModel, root: int) -> list[tuple[int, np.ndarray]]:
     return shape
 
 
-def _collides(model: mujoco.MjModel, geom: int) -> bool:
+def _collides(model: Any, geom: int) -> bool:
     return bool(model.geom_contype[geom] or model.geom_conaffinity[geom])
 
 
-def _geom_points(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, "p 3"]:
+def _geom_points(model: Any, geom: int) -> Float64[np.ndarray, "p 3"]:
     matrix = np.zeros(9)
     mujoco.mju_quat2Mat(matrix, model.geom_quat[geom])
     if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
@@ -197,7 +197,7 @@ def _geom_points(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, "p 3"]
     return local @ matrix.reshape(3, 3).T + model.geom_pos[geom]
 
 
-def _half_extents(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, 3]:
+def _half_extents(model: Any, geom: int) -> Float64[np.ndarray, " 3"]:
     """Half edges of the box around a primitive, float64 [3]."""
     kind, size = model.geom_type[geom], model.geom_size[geom]
     if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
@@ -209,7 +209,7 @@ def _half_extents(model: mujoco.MjModel, geom: int) -> Float64[np.ndarray, 3]:
     return size.copy()
 
 
-def _box_points(half: Float64[np.ndarray, 3]) -> Float64[np.ndarray, "p 3"]:
+def _box_points(half: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "p 3"]:
     """Samples the surface of a box with half edges [3]: float64 [P, 3]."""
     ticks = [np.linspace(-h, h, 2 + int(2 * h / SPACING)) for h in half]
     grid = np.array(list(itertools.product(*ticks)))

@@ -15,6 +15,10 @@ SIMULATED = (
     "test_rollout",
     "test_demos",
     "test_replay",
+    "test_experts",
+    "test_experts_grasps",
+    "test_experts_servo",
+    "test_experts_style",
 )
 
 

@@ -25,11 +25,11 @@ class Expert:
         """The skill at work: the first that is not done, else the last."""
         return next((skill for skill in self._skills if not skill.done), self._skills[-1])
 
-    def act(self, observation: Observation) -> Float64[np.ndarray, 7]:
+    def act(self, observation: Observation) -> Float64[np.ndarray, " 7"]:
         """Returns the expert's action for what is observed now: float64 [7], the label."""
         return self.skill.act(observation)
 
-    def disturbance(self, step: int) -> Float64[np.ndarray, 7]:
+    def disturbance(self, step: int) -> Float64[np.ndarray, " 7"]:
         """Returns what to add to the executed action at `step` but not to its label: float64 [7].
 
         Call it after `act`: while the hand does something delicate there is none.

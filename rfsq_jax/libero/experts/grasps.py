@@ -1,11 +1,11 @@
 """Where to hold a thing, from its shape and its surroundings.
 
-Small things are held from above across their narrow side, wide hollow things by their rim. Every
-candidate is priced (turning the wrist, stretching the arm, a tight fit, hitting a neighbour) and the
+Small things are held from above across their narrow side, wide hollow things by the rim. Every
+candidate is priced (a turned wrist, a stretched arm, a tight fit, a neighbour hit) and the
 cheapest is taken.
 
-Axes: P surface points · K candidates · world frame in metres, z up. The hand points down; at yaw 0 its
-fingers close along the world's y.
+Axes: P surface points · K candidates · world frame in metres, z up. The hand points
+down; at yaw 0 its fingers close along the world's y.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Grasp:
       price: what the choice minimised.
     """
 
-    point: Float64[np.ndarray, 3]
+    point: Float64[np.ndarray, " 3"]
     yaw: float
     price: float
 
@@ -59,8 +59,8 @@ def choose_grasp(
     points: Float64[np.ndarray, "p 3"],
     obstacles: Float64[np.ndarray, "q 3"],
     *,
-    base: Float64[np.ndarray, 3],
-    failed: Sequence[Float64[np.ndarray, 3]] = (),
+    base: Float64[np.ndarray, " 3"],
+    failed: Sequence[Float64[np.ndarray, " 3"]] = (),
     taste: float,
     rng: np.random.Generator,
 ) -> Grasp:
@@ -141,7 +141,7 @@ def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"]) -> int:
     return int((fingers | palm).sum())
 
 
-def closing_direction(yaw: float) -> Float64[np.ndarray, 2]:
+def closing_direction(yaw: float) -> Float64[np.ndarray, " 2"]:
     """Returns the horizontal unit vector along which the fingers close: float64 [2]."""
     return np.array([-np.sin(yaw), np.cos(yaw)])
 
@@ -151,11 +151,11 @@ def wrapped_yaw(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def _num_near(point: Float64[np.ndarray, 3], others: Sequence[Float64[np.ndarray, 3]]) -> int:
+def _num_near(point: Float64[np.ndarray, " 3"], others: Sequence[Float64[np.ndarray, " 3"]]) -> int:
     return sum(bool(np.linalg.norm(point - other) < 0.025) for other in others)
 
 
-def _middle(points: np.ndarray, yaw: float) -> Float64[np.ndarray, 2]:
+def _middle(points: np.ndarray, yaw: float) -> Float64[np.ndarray, " 2"]:
     """Centre of the box around the points that is aligned with the hand, seen from above."""
     frame = np.stack([closing_direction(yaw), closing_direction(yaw + np.pi / 2)])
     local = points[:, :2] @ frame.T

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from rfsq_jax.libero.experts.style import MAX_ROTATION, Style
 
 
-def rotation_error(quaternion: Float64[np.ndarray, 4], yaw: float) -> Float64[np.ndarray, 3]:
+def rotation_error(quaternion: Float64[np.ndarray, " 4"], yaw: float) -> Float64[np.ndarray, " 3"]:
     """Returns the rotation that turns the hand straight down at `yaw`.
 
     Args:
@@ -44,8 +44,8 @@ PUSH_KEPT = 0.9
 class Servo:
     """Turns pose errors into actions.
 
-    It remembers its last action, to start moving gently, and a leaky sum of small errors, without which
-    friction in the joints holds the arm up to a centimetre from its goal.
+    It remembers its last action, to start moving gently, and a leaky sum of small errors, without
+    which friction in the joints holds the arm up to a centimetre from its goal.
     """
 
     def __init__(self, style: Style) -> None:
@@ -55,12 +55,12 @@ class Servo:
 
     def __call__(
         self,
-        position_error: Float64[np.ndarray, 3],
-        rotation_error: Float64[np.ndarray, 3],
+        position_error: Float64[np.ndarray, " 3"],
+        rotation_error: Float64[np.ndarray, " 3"],
         *,
         speed: float,
         gripper: float,
-    ) -> Float64[np.ndarray, 7]:
+    ) -> Float64[np.ndarray, " 7"]:
         """Returns the action for the errors (m, rad).
 
         Args:

@@ -89,7 +89,7 @@ class Style:
         if len(self.tilts) != 3:
             raise ValueError(f"tilts must hold 3 rotations, got {len(self.tilts)}")
 
-    def disturbance(self, step: int) -> Float64[np.ndarray, 7]:
+    def disturbance(self, step: int) -> Float64[np.ndarray, " 7"]:
         """Returns what is added to the executed action at `step`: float64 [7], gripper 0."""
         offset = np.zeros(7)
         for burst in self.bursts:

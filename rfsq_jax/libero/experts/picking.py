@@ -1,0 +1,95 @@
+"""Which grasp of a thing is tried, and how high the hand comes to it.
+
+World frame, metres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from rfsq_jax.libero.experts.grasps import FINGER_REACH, Grasp, choose_grasp
+from rfsq_jax.libero.experts.placing import PATH_RADIUS
+from rfsq_jax.libero.experts.style import Style
+from rfsq_jax.libero.scene import Scene, tallest_near_path
+
+RETRY_TASTE = 0.25
+"""What failed once is tried a little differently."""
+
+
+class Picking:
+    """Chooses grasps of one thing, and remembers those that went wrong."""
+
+    def __init__(self, scene: Scene, thing: str, style: Style, rng: np.random.Generator) -> None:
+        self._scene, self._thing = scene, thing
+        self._style, self._rng = style, rng
+        self._failed: list[np.ndarray] = []
+        self._grasp: Grasp | None = None
+        self._point_in_thing = np.zeros(3)
+
+    @property
+    def planned(self) -> bool:
+        """Whether a grasp has been chosen."""
+        return self._grasp is not None
+
+    @property
+    def attempts(self) -> int:
+        """How many grasps have gone wrong."""
+        return len(self._failed)
+
+    @property
+    def misses(self) -> bool:
+        """Whether the present grasp is meant to go wrong."""
+        return self.attempts == 0 and self._style.miss is not None
+
+    @property
+    def yaw(self) -> float:
+        """Yaw of the hand for the present grasp, radians."""
+        return self._chosen().yaw + (self._style.grasp_yaw if self.attempts == 0 else 0.0)
+
+    def point(self) -> Float64[np.ndarray, " 3"]:
+        """Returns where the grip site should be; it moves with the thing: float64 [3]."""
+        scene = self._scene
+        return scene.position(self._thing) + scene.rotation(self._thing) @ self._point_in_thing
+
+    def plan(self, hand: Float64[np.ndarray, " 3"]) -> float:
+        """Chooses a grasp of the thing as it lies now.
+
+        Args:
+          hand: float64 [3], where the hand comes from.
+
+        Returns:
+          the height at which it clears what lies on the way, metres.
+        """
+        scene, style = self._scene, self._style
+        obstacles = scene.obstacles(self._thing)
+        self._grasp = choose_grasp(
+            scene.points(self._thing),
+            obstacles,
+            base=scene.base,
+            failed=self._failed,
+            taste=style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
+            rng=self._rng,
+        )
+        point = self._grasp.point
+        from_middle = point + self._error() - scene.position(self._thing)
+        self._point_in_thing = scene.rotation(self._thing).T @ from_middle
+        tallest = tallest_near_path(obstacles, hand, point, PATH_RADIUS)
+        clear = tallest + FINGER_REACH + style.carry_height
+        return float(max(point[2] + style.hover_height, clear))
+
+    def plan_again(self, hand: Float64[np.ndarray, " 3"]) -> float:
+        """Gives the present grasp up and does as `plan`."""
+        self._failed.append(self._chosen().point)
+        return self.plan(hand)
+
+    def _error(self) -> Float64[np.ndarray, " 3"]:
+        """How far the style puts the grasp off; only the first."""
+        if self.attempts > 0:
+            return np.zeros(3)
+        return np.array(self._style.grasp_offset) + np.array(self._style.miss or (0.0, 0.0, 0.0))
+
+    def _chosen(self) -> Grasp:
+        if self._grasp is None:
+            raise RuntimeError("plan must be called before the grasp is used")
+        return self._grasp
