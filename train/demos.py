@@ -10,11 +10,13 @@ import queue
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from rfsq_jax.data.bundled import write_bundle
 from rfsq_jax.data.hdf5 import read_attempts, read_demonstrations
+from rfsq_jax.libero.experts import STYLES
 from rfsq_jax.libero.generation import (
     Recipe,
     attempts_folder,
@@ -43,7 +45,7 @@ class DemosConfig:
       seed: another seed gives other placements and other movements.
       style: "human" varies like a person, "steady" does not.
       widen: metres by which placement regions grow on all sides.
-      images: whether to store both cameras, which takes 40 times as long on a CPU.
+      images: whether to store both cameras, some 20 times slower on a CPU.
       image_size: height and width of stored pictures, pixels.
       bundle: also pack everything, without pictures, into this npz file.
     """
@@ -68,6 +70,8 @@ class DemosConfig:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         if self.widen < 0:
             raise ValueError(f"widen must be at least 0 m, got {self.widen}")
+        if self.style not in STYLES:
+            raise ValueError(f"style must be one of {', '.join(STYLES)}, got {self.style!r}")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must not repeat, got {self.tasks}")
 
@@ -141,7 +145,8 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     """Runs the workers over the tasks that are not finished, with a progress bar.
 
     Raises:
-      Exception: the first error of a worker, after the others have been told to stop.
+      SystemExit: if a worker was killed.
+      Exception: the first error of a worker.
     """
     missing = {
         task: count for task, count in shares.items() if not task_file(config.output, task).exists()
@@ -168,7 +173,12 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
             pool.submit(_work, task, count, config.recipe, config.output)
             for task, count in missing.items()
         }
-        _follow(pending, reports, bar)
+        try:
+            _follow(pending, reports, bar)
+        except BrokenProcessPool as error:
+            raise SystemExit(
+                "a worker was killed, perhaps for lack of memory; the same command resumes"
+            ) from error
 
 
 def _follow(pending: set[concurrent.futures.Future], reports: Any, bar: Any) -> None:

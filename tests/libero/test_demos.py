@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rfsq_jax.data.bundled import read_bundle
-from rfsq_jax.data.hdf5 import read_demonstrations
+from rfsq_jax.data.hdf5 import read_demonstrations, read_hdf5
+from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.generation import Recipe, attempt_seeds, attempts_folder, generate
 from rfsq_jax.libero.report import describe
 from rfsq_jax.libero.tasks import get_task
@@ -77,7 +78,15 @@ def test_options_that_do_not_fit_the_suite_end_the_command(options, message):
 
 
 @pytest.mark.parametrize(
-    "options", [{"episodes": 0}, {"workers": 0}, {"widen": -1.0}, {"seed": -1}, {"tasks": (1, 1)}]
+    "options",
+    [
+        {"episodes": 0},
+        {"workers": 0},
+        {"widen": -1.0},
+        {"seed": -1},
+        {"tasks": (1, 1)},
+        {"style": "odd"},
+    ],
 )
 def test_options_are_checked(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -154,3 +163,17 @@ def test_a_killed_command_resumes_and_leaves_no_process(tmp_path):
         np.concatenate([each.actions for each in everything]).mean(axis=0)[:6],
         rtol=1e-4,
     )
+
+
+@pytest.mark.slow
+def test_pictures_show_what_the_policy_would_have_seen(tmp_path):
+    recipe = Recipe(seed=0, style="steady", widen=0.0, image_size=48)
+    path = generate(TASK, 1, recipe, tmp_path)
+    (episode,), (demonstration,) = read_hdf5(path, images=True), read_demonstrations(path)
+    assert episode.images is not None
+    with Environment(TASK, cameras=POLICY_CAMERAS, image_size=48) as env:
+        env.reset(demonstration.start)
+        for step, action in enumerate(demonstration.executed[:6]):
+            for name, picture in env.render().items():
+                np.testing.assert_array_equal(episode.images[name][step], picture)
+            env.step(action)
