@@ -45,7 +45,7 @@ class LossConfig:
     rotation: float = 1.0
     gripper: float = 1.0
     balance: float = 1e-4
-    prefix_share: float = 0.1
+    prefix_share: float = 0.005
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
