@@ -20,7 +20,6 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from eval._table import format_table
 from eval._timing import Spread, Work, busy_note, rate, ratio, take_turns
 from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
@@ -29,6 +28,7 @@ from rfsq_jax.rfsq import Conditioning, RFSQConfig
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizer import HORIZON, ActionTokenizer
 from rfsq_jax.training import sharding
 from rfsq_jax.training.autoencoder import TrainingConfig, initial_state, make_update

@@ -24,7 +24,6 @@ from eval._actions import ActionSequence, read_actions
 from eval._candidates import Candidate, HeldOut, Row, measure
 from eval._figure import draw
 from eval._statistics import adjacency
-from eval._table import format_table
 from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.baselines import BinTokenizer, FastTokenizer
 from rfsq_jax.baselines.fast import to_coefficients
@@ -33,17 +32,17 @@ from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.data.splits import split_episodes
-from rfsq_jax.rfsq import Conditioning, RFSQConfig
+from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizer import ActionTokenizer
 from rfsq_jax.training.autoencoder import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 
 BUNDLED = "libero"
-NAMES: dict[Conditioning, str] = {"none": "naive", "scale": "scale", "layernorm": "robust"}
 HEADER = (
     "tokenizer", "tokens", "bits", "entropy", "MSE", "max", "mm", "deg", "flips", "overlap", "live",
     "levels", "encode",
@@ -171,15 +170,17 @@ def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t 7"]) -> It
             raise ValueError(
                 f"{run_name} has horizon {tokenizer.horizon}, expected {config.horizon}"
             )
-        name = NAMES[tokenizer.config.rfsq.conditioning]
+        name = CONDITIONING_NAMES[tokenizer.config.rfsq.conditioning]
         name = f"{name} ({Path(run_name).name})" if name in found else name
         if name in found:
             raise ValueError(f"runs must have different names, got two called {name!r}")
         found[name] = tokenizer
-    for conditioning, name in NAMES.items():
+    for conditioning, name in CONDITIONING_NAMES.items():
         if name not in found:
             found[name] = trained(config, conditioning, chunks)
-    for name in sorted(found, key=list(dict.fromkeys([*NAMES.values(), *found])).index):
+    for name in sorted(
+        found, key=list(dict.fromkeys([*CONDITIONING_NAMES.values(), *found])).index
+    ):
         yield Candidate(name, name, found[name])
 
 
@@ -192,7 +193,7 @@ def trained(
     training = TrainingConfig(model=model, loop=loop)
     recipe = json.dumps(dataclasses.asdict(training)).encode() + chunks.tobytes()
     digest = hashlib.sha256(recipe).hexdigest()[:12]
-    folder = config.output / "trained" / f"{NAMES[conditioning]}-{digest}"
+    folder = config.output / "trained" / f"{CONDITIONING_NAMES[conditioning]}-{digest}"
     if folder.is_dir():
         return ActionTokenizer.from_pretrained(folder)
     tokenizer = ActionTokenizer(model, config.horizon).fit(chunks, training)

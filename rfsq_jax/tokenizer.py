@@ -161,7 +161,7 @@ class ActionTokenizer:
         """
         params, state, normalization = self.fitted
         codes = np.asarray(self._unflatten(tokens))
-        rfsq.check_codes(self.config.rfsq, codes)
+        rfsq.require_codes(self.config.rfsq, codes)
         if codes.ndim not in (3, 4) or codes.shape[-3] != self.horizon:
             expected = f"[B, {self.horizon}, D, L] or [{self.horizon}, D, L]"
             raise ValueError(f"tokens must have shape {expected}, got {codes.shape}")

@@ -18,7 +18,7 @@ from rfsq_jax.data.chunks import chunk_episodes
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.data.splits import split_episodes
-from rfsq_jax.rfsq import Conditioning
+from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
 from rfsq_jax.runs import commands
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizer import HORIZON, ActionTokenizer
@@ -28,7 +28,6 @@ from rfsq_jax.training.autoencoder import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.metrics import FileWriter
 
-NAMES = {"none": "naive", "scale": "scale", "layernorm": "robust"}
 PICTURE = "tokenizer.png"
 
 
@@ -55,7 +54,7 @@ class AutoencoderRun:
     @property
     def name(self) -> str:
         """What the trained tokenizer is called in tables."""
-        return NAMES[self.training.model.rfsq.conditioning]
+        return CONDITIONING_NAMES[self.training.model.rfsq.conditioning]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +80,7 @@ def train_tokenizer(
     """Trains or resumes in `folder` and writes `folder/tokenizer`."""
     normalization = Normalization.fit(data.train)
     train, held_out = map(normalization.normalize, (data.train, data.held_out))
-    name = NAMES[training.model.rfsq.conditioning]
+    name = CONDITIONING_NAMES[training.model.rfsq.conditioning]
     with (
         Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints,
         FileWriter(folder, checkpoints.latest_step or 0) as writer,
@@ -99,8 +98,10 @@ def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, ActionT
     tokenizers = {}
     if config.against is not None:
         training = with_conditioning(config.training, config.against)
-        folder = config.output / NAMES[config.against]
-        tokenizers[NAMES[config.against]] = train_tokenizer(training, folder, data, config.horizon)
+        folder = config.output / CONDITIONING_NAMES[config.against]
+        tokenizers[CONDITIONING_NAMES[config.against]] = train_tokenizer(
+            training, folder, data, config.horizon
+        )
     tokenizers[config.name] = train_tokenizer(config.training, config.output, data, config.horizon)
     return tokenizers
 
@@ -120,7 +121,7 @@ def show(
         name: report.measure(tokenizer, data.held_out, data.train)
         for name, tokenizer in tokenizers.items()
     }
-    baseline = None if config.against is None else figures[NAMES[config.against]]
+    baseline = None if config.against is None else figures[CONDITIONING_NAMES[config.against]]
     gates = report.gates(figures[config.name], baseline)
     print(report.table(figures))
     for gate, passed in gates.items():
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     description = "Trains an action autoencoder on demonstrations."
     config = commands.parse_with_file(AutoencoderRun, argv, description=description)
-    if NAMES.get(config.against or "") == config.name:
+    if config.against == config.training.model.rfsq.conditioning:
         config = dataclasses.replace(config, against=None)
     claim_folder(config.output, config)
     data = load_demonstrations(config)

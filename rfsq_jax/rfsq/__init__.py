@@ -16,13 +16,20 @@ the compiler's choice of fused or separate multiply-add cannot change a value be
 Axes: ... any leading axes · D latent dims · L residual layers · K levels.
 """
 
-from rfsq_jax.rfsq.checks import check_codes, check_latents
-from rfsq_jax.rfsq.config import Conditioning, RFSQConfig, Statistics, config_from_reference
+from rfsq_jax.rfsq.checks import check_codes, check_latents, require_codes
+from rfsq_jax.rfsq.config import (
+    CONDITIONING_NAMES,
+    Conditioning,
+    RFSQConfig,
+    Statistics,
+    config_from_reference,
+)
 from rfsq_jax.rfsq.core import calibrate, decode, encode, init, quantize, token_statistics
 from rfsq_jax.rfsq.layer_health import Health, balance, health
 from rfsq_jax.rfsq.layers import RFSQState
 
 __all__ = [
+    "CONDITIONING_NAMES",
     "Conditioning",
     "Health",
     "RFSQConfig",
@@ -38,5 +45,6 @@ __all__ = [
     "health",
     "init",
     "quantize",
+    "require_codes",
     "token_statistics",
 ]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from rfsq_jax.rfsq.config import RFSQConfig
 
@@ -29,6 +29,12 @@ def check_latents(config: RFSQConfig, z: Any) -> Float[Array, "*n d"]:
 def check_codes(config: RFSQConfig, codes: Any) -> Int[Array, "*n d l"]:
     """Returns codes as int32 if they are [..., D, 1 to L] and (outside of a trace) in [0, K)."""
     codes = codes if isinstance(codes, jax.Array) else np.asarray(codes)
+    require_codes(config, codes)
+    return jnp.asarray(codes).astype(jnp.int32)
+
+
+def require_codes(config: RFSQConfig, codes: Shaped[Array | np.ndarray, "..."]) -> None:
+    """Raises unless codes are integers [..., D, 1 to L] and (outside of a trace) in [0, K)."""
     if not jnp.issubdtype(codes.dtype, jnp.integer):
         raise TypeError(f"codes must be integers, got {codes.dtype}")
     shape_fits = codes.ndim >= 2 and codes.shape[-2] == config.dim
@@ -39,4 +45,3 @@ def check_codes(config: RFSQConfig, codes: Any) -> Int[Array, "*n d l"]:
         low, high = int(codes.min()), int(codes.max())
         if low < 0 or high >= config.num_levels:
             raise ValueError(f"codes must be in [0, {config.num_levels}), got {low} to {high}")
-    return jnp.asarray(codes).astype(jnp.int32)

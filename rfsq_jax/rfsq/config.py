@@ -9,6 +9,13 @@ from typing import Any, Literal
 Conditioning = Literal["none", "scale", "layernorm"]
 Statistics = Literal["frozen", "per_token"]
 
+# What papers and tables call them.
+CONDITIONING_NAMES: dict[Conditioning, str] = {
+    "none": "naive",
+    "scale": "scale",
+    "layernorm": "robust",
+}
+
 # Leaves room for an exact product of a step with a level's offset, see `layers.step_size`.
 MAX_LEVELS = 128
 # A residual uniform within one step fills the next grid exactly at sqrt(3) standard deviations.

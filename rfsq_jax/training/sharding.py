@@ -17,7 +17,7 @@ REPLICATED: Rules = ((r".*", PartitionSpec()),)
 
 
 def make_mesh(
-    data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None
+    data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None
 ) -> Mesh:
     """Returns a mesh over the devices, those of all hosts by default; -1 takes what is left.
 

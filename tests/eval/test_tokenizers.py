@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from eval._figure import full_codes
-from eval._table import format_table
 from eval.tokenizers import TokenizersConfig, load_chunks, main, run
 
 
@@ -129,14 +128,3 @@ def test_bad_options_end_the_command(capsys):
         main(["--actoins", "x.npz"])
     with pytest.raises(SystemExit):
         main(["--steps", "0"])
-
-
-def test_table_columns_are_aligned_and_counted():
-    assert format_table(["a", "bb"], [["ccc", "1"], ["d", "234"]]).split("\n") == [
-        "a     bb",
-        "--------",
-        "ccc    1",
-        "d    234",
-    ]
-    with pytest.raises(ValueError, match="2 cells, got"):
-        format_table(["a", "b"], [["c"]])

@@ -98,7 +98,7 @@ def test_a_batch_is_split_over_the_devices(normalized):
     state = sharding.place(trainer.initial_state(config, normalized), mesh, sharding.REPLICATED)
     data = sharding.place(normalized, mesh, sharding.REPLICATED)
     step = jax.jit(trainer.make_update(config, mesh)).lower(state, data, jax.random.key(0))
-    per_device = step.compile().as_text()
+    per_device = str(step.compile().as_text())
     assert "f32[8,8,7]" in per_device
     assert "all-reduce" in per_device
 

@@ -93,6 +93,8 @@ class PickPlace:
         self._last_hand = hand.copy()
 
     def _tilt(self) -> Float64[np.ndarray, " 3"]:
+        if self.attempts > 0:
+            return np.zeros(3)
         if self.phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
             return np.array(self._style.tilts[0])
         if self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT):

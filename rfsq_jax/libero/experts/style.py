@@ -150,7 +150,8 @@ def _within(rng: np.random.Generator, bound: float, size: int) -> tuple:
 
 
 def _draw_tilt(rng: np.random.Generator) -> tuple[float, float, float]:
-    x, y, z = rng.uniform(-1.0, 1.0, 3) * (0.1, 0.2, 0.13)
+    # More pitch than this straightens the elbow into its limit, where the arm jams.
+    x, y, z = rng.uniform(-1.0, 1.0, 3) * (0.1, 0.16, 0.13)
     return (float(x), float(y), float(z))
 
 
