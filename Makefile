@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow lint format types clean
+.PHONY: train test test-slow lint format types bundle clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
@@ -24,6 +24,13 @@ format: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/pyright
+
+# Renews what ships: the tokenizer of the package and the picture of the README.
+bundle: train
+	rm -rf rfsq_jax/bundled/libero
+	mkdir -p rfsq_jax/bundled .github
+	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero
+	cp runs/ae/robust/tokenizer.png .github/tokenizer.png
 
 clean:
 	rm -rf $(VENV) runs
