@@ -8,7 +8,7 @@ from pathlib import Path
 from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.training.autoencoder import TrainingConfig
-from train.ae import AutoencoderRun
+from rfsq_jax.training.autoencoder_run import AutoencoderRun
 
 
 def get_config() -> AutoencoderRun:
