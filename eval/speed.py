@@ -54,9 +54,9 @@ class SpeedConfig:
     """
 
     output: Path = Path("runs/speed")
-    rounds: int = 60
-    steps: int = 50
-    torch_steps: int = 10
+    rounds: int = 30
+    steps: int = 250
+    torch_steps: int = 30
     batch_size: int = 64
     calls: int = 100
     large_batch: int = 4096

@@ -1,6 +1,7 @@
 """The autoencoder against a numpy forward pass written from the reference's description."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,6 +37,13 @@ def test_forward_agrees_with_numpy(actions, conditioning):
     expected = linear(mish(linear(values, params["decoder_in"])), params["decoder_out"])
     restored = autoencoder.decode(config, params, state, codes)
     np.testing.assert_allclose(restored, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mish_agrees_with_the_library_and_so_does_its_gradient():
+    x = jnp.concatenate([jnp.linspace(-30, 30, 601), jnp.array([-1e4, -90.0, 90.0, 1e4])])
+    np.testing.assert_allclose(autoencoder.mish(x), jax.nn.mish(x), rtol=2e-6, atol=1e-6)
+    ours, theirs = (jax.vmap(jax.grad(f))(x) for f in (autoencoder.mish, jax.nn.mish))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_reference_shape_has_its_parameters():

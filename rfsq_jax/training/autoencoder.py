@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt
 
 from rfsq_jax import autoencoder, rfsq
 from rfsq_jax.autoencoder import AutoencoderConfig, Params
@@ -26,6 +26,8 @@ from rfsq_jax.training.metrics import MetricWriter
 from rfsq_jax.training.state import TrainState
 
 BEST_METRIC = "held_out_mse"
+# The balance term is a mean; a quarter of the steps gives its gradient at a quarter of its cost.
+BALANCED_STRIDE = 4
 GROUPS = {"translation": TRANSLATION, "rotation": ROTATION, "gripper": GRIPPER}
 
 
@@ -38,7 +40,7 @@ class LossConfig:
       rotation: weight of the rotation dims.
       gripper: weight of the gripper.
       balance: weight of `rfsq.balance`, which pulls the first layer's levels toward equal use.
-      prefix_share: share of time steps that are decoded from a random number of layers.
+      prefix_share: share of the chunks that are decoded from a random number of layers.
     """
 
     translation: float = 1.0
@@ -150,10 +152,11 @@ def make_update(config: TrainingConfig, mesh: Mesh) -> Update:
     placed = sharding.batch_sharding(mesh)
 
     def update(state: TrainState, chunks: Array, key: Array) -> tuple[TrainState, Metrics]:
-        batch_key, keep_key = jax.random.split(key)
-        rows = jax.random.randint(batch_key, (config.batch_size,), 0, len(chunks))
+        # One draw for everything: on a CPU each call of the generator costs as much as a layer.
+        bits = jax.random.bits(key, (3, config.batch_size))
+        rows = (bits[0] % len(chunks)).astype(jnp.int32)
         batch = jax.lax.with_sharding_constraint(chunks[rows], placed)
-        keep = _random_prefixes(config, keep_key, batch.shape[:2])
+        keep = _random_prefixes(config, bits[1:], batch.shape)
         (_, (metrics, model)), gradients = gradient(state.params, state.model, batch, keep)
         return state.updated(gradients, model, optimizer), metrics
 
@@ -176,7 +179,8 @@ def _loss_function(
         metrics = {f"loss_{name}": jnp.mean(error) for name, error in errors.items()}
         if weights.balance:
             constants = autoencoder.constants(config.model, params, state)
-            metrics["balance"] = rfsq.balance(config.model.rfsq, constants, result.latents)
+            some = result.latents[:, ::BALANCED_STRIDE]
+            metrics["balance"] = rfsq.balance(config.model.rfsq, constants, some)
             value = value + weights.balance * metrics["balance"]
         return value, ({"loss": value, **metrics}, result.state)
 
@@ -184,15 +188,15 @@ def _loss_function(
 
 
 def _random_prefixes(
-    config: TrainingConfig, key: Array, shape: tuple[int, ...]
+    config: TrainingConfig, bits: UInt[Array, "2 b"], shape: tuple[int, ...]
 ) -> Int[Array, "b t"] | None:
-    """How many layers to keep: all, or for a share of the steps 1..L."""
+    """How many layers to keep: all, or for a share of the chunks 1..L."""
     if not config.loss.prefix_share:
         return None
     layers = config.model.rfsq.num_layers
-    chosen_key, depth_key = jax.random.split(key)
-    chosen = jax.random.uniform(chosen_key, shape) < config.loss.prefix_share
-    return jnp.where(chosen, jax.random.randint(depth_key, shape, 1, layers + 1), layers)
+    chosen = bits[0] < np.uint32(config.loss.prefix_share * np.iinfo(np.uint32).max)
+    depth = jnp.where(chosen, 1 + (bits[1] % layers).astype(jnp.int32), layers)
+    return jnp.broadcast_to(depth[:, None], shape[:2])
 
 
 def _evaluator(

@@ -49,7 +49,7 @@ def test_a_learned_scale_gets_the_gradient_that_shrinks_the_error():
 def test_tracked_statistics_approach_the_calibrated_ones():
     config = RFSQConfig(decay=0.9)
     # Repeated rows: tracking reads a regular part of the vectors, calibration all.
-    z = np.repeat(sample("uniform", (2048, 16)) * 0.3 + 1.0, 4, axis=0)
+    z = np.repeat(sample("uniform", (2048, 16)) * 0.3 + 1.0, 8, axis=0)
     state = rfsq.init(config)
     step = jax.jit(lambda state: rfsq.quantize(config, state, z, train=True)[2])
     for _ in range(400):
