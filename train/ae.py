@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = commands.parse_with_file(AutoencoderRun, argv, description=description)
     if config.against == config.training.model.rfsq.conditioning:
         config = dataclasses.replace(config, against=None)
-    claim_folder(config.output, config)
+    claim_folder(config.output, dataclasses.asdict(config))
     data = load_demonstrations(config)
     show(config, train_all(config, data), data)
     return 0

@@ -27,9 +27,8 @@ from rfsq_jax.libero.generation import (
 from rfsq_jax.libero.report import describe, summarise
 from rfsq_jax.libero.tasks import Task, tasks
 from rfsq_jax.runs.commands import parse
-from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.progress import progress_bar
-from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.results import claim_folder, write_results
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Makes what is missing, then writes and prints the figures."""
     config = parse(DemosConfig, argv, description="Make demonstrations with the scripted experts.")
     shares = episode_shares(config)
-    check_same_run(config, shares)
+    claim(config, shares)
     make_missing(config, shares)
     demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
     attempts = {task: read_attempts(task_file(config.output, task)) for task in shares}
@@ -120,25 +119,11 @@ def episode_shares(config: DemosConfig) -> dict[Task, int]:
     return {known[index]: each + (place < rest) for place, index in enumerate(wanted)}
 
 
-def check_same_run(config: DemosConfig, shares: dict[Task, int]) -> None:
-    """Writes down what the folder is for, or checks that it is for this.
-
-    Raises:
-      SystemExit: if the folder holds another run.
-    """
-    path = config.output / "run.json"
-    shares_by_name = {task.name: count for task, count in shares.items()}
-    run = {"suite": config.suite, "shares": shares_by_name, **dataclasses.asdict(config.recipe)}
-    if not path.exists():
-        write_json(path, run)
-        return
-    before = read_json(path)
-    changed = [name for name in run if before.get(name) != run[name]]
-    if changed:
-        raise SystemExit(
-            f"{config.output} holds a run with another {', '.join(changed)}; "
-            "choose another --output"
-        )
+def claim(config: DemosConfig, shares: dict[Task, int]) -> None:
+    """Claims the folder for this suite, recipe and number of episodes."""
+    by_name = {task.name: count for task, count in shares.items()}
+    identity = {"suite": config.suite, "shares": by_name, **dataclasses.asdict(config.recipe)}
+    claim_folder(config.output, identity)
 
 
 def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:

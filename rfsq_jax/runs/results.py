@@ -52,18 +52,22 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
     return path
 
 
-def claim_folder(output: Path, config: Any) -> None:
-    """Writes `output/config.json`, or checks that the run already there has the same config.
+def claim_folder(output: Path, identity: dict[str, Any]) -> None:
+    """Writes `output/config.json`, or checks that the run already there has the same identity.
+
+    Args:
+      output: the run's folder.
+      identity: the options that decide what the run makes.
 
     Raises:
-      ValueError: if it has another one; it names the options that differ.
+      SystemExit: if it has another one; it names the options that differ.
     """
     path = Path(output) / "config.json"
-    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    wanted = json.loads(json.dumps(identity, default=str))
     if path.exists() and (found := read_json(path)) != wanted:
         differences = "; ".join(_differences(found, wanted))
-        raise ValueError(f"{output} holds a run with other options ({differences}); "
-                         "give another --output or remove that folder")  # fmt: skip
+        advice = "give another --output or remove that folder"
+        raise SystemExit(f"{output} holds a run with other options ({differences}); {advice}")
     if not path.exists():
         write_json(path, wanted)
 

@@ -15,7 +15,7 @@ from rfsq_jax.libero.report import describe
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.runs.files import read_json
 from tests.libero.demonstrations import assert_same
-from train.demos import DemosConfig, check_same_run, episode_shares, main
+from train.demos import DemosConfig, claim, episode_shares, main
 
 TASK = get_task("libero_object", 1)
 RECIPE = Recipe(seed=0, style="human", widen=0.0, image_size=None)
@@ -95,11 +95,11 @@ def test_options_are_checked(options):
 
 def test_a_folder_is_for_one_run(tmp_path):
     config = DemosConfig(suite="libero_object", episodes=10, output=tmp_path)
-    check_same_run(config, episode_shares(config))
-    check_same_run(config, episode_shares(config))
+    claim(config, episode_shares(config))
+    claim(config, episode_shares(config))
     other = DemosConfig(suite="libero_object", episodes=20, output=tmp_path, seed=1)
-    with pytest.raises(SystemExit, match="another shares, seed"):
-        check_same_run(other, episode_shares(other))
+    with pytest.raises(SystemExit, match=r"seed: there 0, here 1; shares\..*there 1, here 2"):
+        claim(other, episode_shares(other))
 
 
 def command(output) -> list[str]:

@@ -72,10 +72,10 @@ def test_a_missing_or_wrong_config_file_is_named(tmp_path):
 
 
 def test_a_folder_belongs_to_one_config(tmp_path):
-    claim_folder(tmp_path, Outer())
-    claim_folder(tmp_path, Outer())
-    with pytest.raises(ValueError, match=r"inner\.steps: there 10, here 11"):
-        claim_folder(tmp_path, Outer(Inner(11)))
+    claim_folder(tmp_path, dataclasses.asdict(Outer()))
+    claim_folder(tmp_path, dataclasses.asdict(Outer()))
+    with pytest.raises(SystemExit, match=r"inner\.steps: there 10, here 11"):
+        claim_folder(tmp_path, dataclasses.asdict(Outer(Inner(11))))
 
 
 def test_results_say_how_they_were_made(tmp_path):
