@@ -14,8 +14,8 @@ import os
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+import torch  # pyright: ignore[reportMissingImports]  # an optional extra
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 
 EPSILON = 1e-5
 LARGE_BATCH = 1024

@@ -102,7 +102,7 @@ def torch_device() -> str | None:
     """Where PyTorch runs: on a GPU if jax does too; None if it is not installed."""
     if importlib.util.find_spec("torch") is None:
         return None
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
     return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
 

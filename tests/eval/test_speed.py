@@ -72,7 +72,7 @@ def test_a_costlier_robust_step_fails_the_verdict():
 
 @needs_torch
 def test_the_pytorch_model_is_the_one_described():
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
     from eval._torch_reference import ReferenceAutoencoder
 
@@ -86,7 +86,7 @@ def test_the_pytorch_model_is_the_one_described():
 
 @needs_torch
 def test_naive_pytorch_and_ours_choose_the_same_codes():
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
     from eval._torch_reference import ReferenceAutoencoder
     from rfsq_jax import rfsq
