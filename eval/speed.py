@@ -23,6 +23,7 @@ from jaxtyping import Float
 from eval._timing import Spread, Work, busy_note, rate, ratio, take_turns
 from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.checks import require_positive
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq import Conditioning, RFSQConfig
 from rfsq_jax.runs.commands import parse
@@ -62,11 +63,8 @@ class SpeedConfig:
     large_batch: int = 4096
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self)[1:]:
-            if getattr(self, field.name) < 1:
-                raise ValueError(
-                    f"{field.name} must be at least 1, got {getattr(self, field.name)}"
-                )
+        counts = [field.name for field in dataclasses.fields(self) if field.name != "output"]
+        require_positive(self, *counts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

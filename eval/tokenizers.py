@@ -1,7 +1,7 @@
 """Compares action tokenizers on held-out episodes, at their bits and tokens per chunk.
 
     python -m eval.tokenizers
-    python -m eval.tokenizers --actions my_demonstrations.hdf5 --runs runs/ae_naive runs/ae_robust
+    python -m eval.tokenizers --actions my_demonstrations.hdf5 --runs runs/ae/naive runs/ae/robust
 
 Measured: 256 bins, FAST at several scales, and naive, scale and robust RFSQ with every prefix of
 their layers. RFSQ tokenizers come from `--runs`; robust is the bundled one unless other actions are
@@ -27,6 +27,7 @@ from eval._statistics import adjacency
 from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.baselines import BinTokenizer, FastTokenizer
 from rfsq_jax.baselines.fast import to_coefficients
+from rfsq_jax.checks import require_positive
 from rfsq_jax.data.bundled import load_bundled
 from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.episodes import Episode
@@ -85,9 +86,7 @@ class TokenizersConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in ("fast_vocab", "steps", "horizon"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        require_positive(self, "fast_vocab", "steps", "horizon")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax import rfsq
+from rfsq_jax.checks import require_positive
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
 
 Params = dict[str, Any]
@@ -33,9 +34,7 @@ class AutoencoderConfig:
     rfsq: RFSQConfig = RFSQConfig()
 
     def __post_init__(self) -> None:
-        for field in ("action_dim", "hidden_dim"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        require_positive(self, "action_dim", "hidden_dim")
 
 
 class Autoencoder(nnx.Module):

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from rfsq_jax.checks import require_positive
 from rfsq_jax.data.bundled import write_bundle
 from rfsq_jax.data.hdf5 import read_attempts, read_demonstrations
 from rfsq_jax.libero.experts import STYLES
@@ -62,9 +63,7 @@ class DemosConfig:
     bundle: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "workers", "image_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        require_positive(self, "episodes", "workers", "image_size")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         if self.widen < 0:

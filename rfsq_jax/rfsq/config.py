@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from rfsq_jax.checks import require, require_positive
+
 Conditioning = Literal["none", "scale", "layernorm"]
 Statistics = Literal["frozen", "per_token"]
 
@@ -46,8 +48,7 @@ class RFSQConfig:
     decay: float = 0.99
 
     def __post_init__(self) -> None:
-        require(self.dim >= 1, "dim", "at least 1", self.dim)
-        require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
+        require_positive(self, "dim", "num_layers")
         in_range = 2 <= self.num_levels <= MAX_LEVELS
         require(in_range, "num_levels", f"2 to {MAX_LEVELS}", self.num_levels)
         known = ("none", "scale", "layernorm")
@@ -82,9 +83,3 @@ def config_from_reference(options: dict[str, Any]) -> RFSQConfig:
     if unknown:
         raise ValueError(f"unknown RFSQ options {unknown}, expected some of {sorted(known)}")
     return RFSQConfig(**options)
-
-
-def require(condition: bool, field: str, expected: str, got: Any) -> None:
-    """Raises a ValueError that names the field, what was expected and what was got."""
-    if not condition:
-        raise ValueError(f"{field} must be {expected}, got {got!r}")

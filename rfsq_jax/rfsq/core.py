@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from rfsq_jax.checks import require
 from rfsq_jax.rfsq.checks import check_codes, check_latents
-from rfsq_jax.rfsq.config import RFSQConfig, require
+from rfsq_jax.rfsq.config import RFSQConfig
 from rfsq_jax.rfsq.layers import (
     AnyArray,
     RFSQState,

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, UInt
 
 from rfsq_jax import autoencoder, rfsq
 from rfsq_jax.autoencoder import AutoencoderConfig, Params
+from rfsq_jax.checks import require_positive
 from rfsq_jax.data.errors import GRIPPER, ROTATION, TRANSLATION
 from rfsq_jax.rfsq import RFSQState
 from rfsq_jax.training import sharding
@@ -91,8 +92,7 @@ class TrainingConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        require_positive(self, "batch_size")
 
 
 def train(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from rfsq_jax.checks import require_positive
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.training import sharding
 from rfsq_jax.training.checkpoints import Checkpoints
@@ -45,9 +46,7 @@ class LoopConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in ("steps", "steps_per_call", "evaluate_every"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        require_positive(self, "steps", "steps_per_call", "evaluate_every")
         if self.steps % self.steps_per_call or self.evaluate_every % self.steps_per_call:
             raise ValueError(
                 "steps and evaluate_every must be multiples of steps_per_call, got "
