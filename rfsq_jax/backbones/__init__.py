@@ -1,0 +1,1 @@
+"""Frozen backbones: pictures and an instruction to feature tokens."""

@@ -1,0 +1,69 @@
+"""Checks of what a user hands to a backbone or a policy.
+
+Axes: B batch · C cameras · H, W image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rfsq_jax.data.episodes import STATE_DIM
+
+MAX_INSTRUCTION = 512
+"""Characters; LIBERO's longest instruction has 96."""
+
+
+def check_images(images: Any, cameras: int) -> None:
+    """Raises unless `images` is uint8 [B, cameras, H, W, 3] with B > 0.
+
+    Raises:
+      TypeError: for another dtype, or something that is no array.
+      ValueError: for another shape.
+    """
+    dtype = getattr(images, "dtype", None)
+    if dtype != np.uint8:
+        raise TypeError(f"images must be a uint8 array, got {dtype or type(images).__name__}")
+    shape = images.shape
+    if len(shape) != 5 or shape[1] != cameras or shape[-1] != 3 or 0 in shape:
+        raise ValueError(f"images must have shape [B, {cameras}, H, W, 3], got {shape}")
+
+
+def check_instructions(instructions: Sequence[str], batch: int) -> None:
+    """Raises unless there is one usable instruction for each of `batch` samples.
+
+    Raises:
+      TypeError: if it is one string, or something else than strings.
+      ValueError: for another count, or an instruction that is empty or too long.
+    """
+    if isinstance(instructions, str) or not all(isinstance(each, str) for each in instructions):
+        raise TypeError("instructions must be a sequence of strings, one per sample")
+    if len(instructions) != batch:
+        raise ValueError(f"instructions must be {batch}, one per sample, got {len(instructions)}")
+    for index, each in enumerate(instructions):
+        if not each.strip():
+            raise ValueError(f"instruction {index} must not be empty, got {each!r}")
+        if len(each) > MAX_INSTRUCTION:
+            raise ValueError(
+                f"instruction {index} must have at most {MAX_INSTRUCTION} characters, "
+                f"got {len(each)}: {each[:40]!r}..."
+            )
+
+
+def check_state(state: Any, batch: int) -> None:
+    """Raises unless `state` is a finite float [batch, 8].
+
+    Raises:
+      TypeError: if it holds no floats.
+      ValueError: for another shape, or NaN or inf.
+    """
+    dtype = getattr(state, "dtype", None)
+    if dtype is None or not np.issubdtype(dtype, np.floating):
+        raise TypeError(f"state must be a float array, got {dtype or type(state).__name__}")
+    if state.shape != (batch, STATE_DIM):
+        raise ValueError(f"state must have shape [{batch}, {STATE_DIM}], got {state.shape}")
+    bad = np.flatnonzero(~np.isfinite(state).all(axis=1))
+    if len(bad):
+        raise ValueError(f"state must be finite, got {state[bad[0]].tolist()} in sample {bad[0]}")
