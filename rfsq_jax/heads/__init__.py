@@ -1,0 +1,1 @@
+"""Heads that turn frozen features into action tokens, and how their tokens become codes."""

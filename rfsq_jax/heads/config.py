@@ -1,0 +1,75 @@
+"""Sizes of the heads, and of the codes that they predict."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.checks import require, require_positive
+
+ComputeDtype = Literal["float32", "bfloat16"]
+COARSE_LAYERS = 3
+"""L0 to L2: what the draft head predicts, and what the finer layers are conditioned on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeShape:
+    """The codes of one chunk.
+
+    Attributes:
+      horizon: steps T.
+      dim: latent dims D of a step.
+      num_layers: residual layers L.
+      num_levels: levels K.
+      coarse: how many layers come first, unconditioned (P).
+    """
+
+    horizon: int = 8
+    dim: int = 16
+    num_layers: int = 8
+    num_levels: int = 7
+    coarse: int = COARSE_LAYERS
+
+    def __post_init__(self) -> None:
+        require_positive(self, "horizon", "dim", "num_layers", "coarse")
+        require(self.num_levels >= 2, "num_levels", "at least 2", self.num_levels)
+        fits = self.coarse < self.num_layers
+        require(fits, "coarse", f"below num_layers ({self.num_layers})", self.coarse)
+
+    @classmethod
+    def of(cls, config: AutoencoderConfig, horizon: int, coarse: int = COARSE_LAYERS) -> CodeShape:
+        """The codes of a tokenizer with this config and horizon."""
+        code = config.rfsq
+        return cls(horizon, code.dim, code.num_layers, code.num_levels, coarse)
+
+    @property
+    def fine(self) -> int:
+        """How many layers are conditioned on the coarse ones."""
+        return self.num_layers - self.coarse
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkConfig:
+    """A small transformer whose step queries attend the feature tokens.
+
+    Attributes:
+      width: hidden size H.
+      num_heads: attention heads.
+      num_blocks: blocks of cross-attention, self-attention over the steps, and MLP.
+      mlp_ratio: hidden size of the MLPs over H.
+      dtype: of activations and products; parameters and norms stay float32.
+    """
+
+    width: int = 192
+    num_heads: int = 6
+    num_blocks: int = 2
+    mlp_ratio: int = 2
+    dtype: ComputeDtype = "float32"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "width", "num_heads", "num_blocks", "mlp_ratio")
+        fits = self.width % self.num_heads == 0
+        require(fits, "width", f"a multiple of num_heads ({self.num_heads})", self.width)
+        known = ("float32", "bfloat16")
+        require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
