@@ -24,7 +24,15 @@ from rfsq_jax.rfsq.config import (
     Statistics,
     config_from_reference,
 )
-from rfsq_jax.rfsq.core import calibrate, decode, encode, init, quantize, token_statistics
+from rfsq_jax.rfsq.core import (
+    calibrate,
+    decode,
+    decode_levels,
+    encode,
+    init,
+    quantize,
+    token_statistics,
+)
 from rfsq_jax.rfsq.layer_health import Health, balance, health
 from rfsq_jax.rfsq.layers import RFSQState
 
@@ -41,6 +49,7 @@ __all__ = [
     "check_latents",
     "config_from_reference",
     "decode",
+    "decode_levels",
     "encode",
     "health",
     "init",

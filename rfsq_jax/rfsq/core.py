@@ -101,6 +101,33 @@ def decode(
     return _decode(config, state if side is None else side, codes, used)
 
 
+def decode_levels(
+    config: RFSQConfig, state: RFSQState, levels: Float[AnyArray, "*n d l"]
+) -> Float[Array, "*n d"]:
+    """Decodes levels between the codes, such as the expected level of a predicted distribution.
+
+    Decoding is affine in each layer's level, so expected levels give the expected vector, whatever
+    the layers' dependence on each other.
+
+    Args:
+      config: the quantiser; its statistics must be frozen.
+      state: its constants.
+      levels: float [..., D, L'], L' <= L, each 0 to K - 1.
+
+    Returns:
+      float32 [..., D]; at whole levels what `decode` gives.
+
+    Raises:
+      ValueError: on a wrong shape, or for per-token statistics.
+    """
+    require(config.statistics == "frozen", "statistics", "'frozen'", config.statistics)
+    fits = levels.ndim > 1 and levels.shape[-2] == config.dim
+    if not fits or not 1 <= levels.shape[-1] <= config.num_layers:
+        expected = f"[..., {config.dim}, 1 to {config.num_layers}]"
+        raise ValueError(f"levels must have shape {expected}, got {levels.shape}")
+    return _decode(config, state, jnp.asarray(levels), levels.shape[-1])
+
+
 def calibrate(config: RFSQConfig, z: Shaped[AnyArray, "*n d"]) -> RFSQState:
     """Measures, layer by layer, the constants that ship in the checkpoint.
 
@@ -148,7 +175,7 @@ def _encode(config: RFSQConfig, state: RFSQState, z: Float[Array, "*n d"]) -> In
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _decode(
-    config: RFSQConfig, constants: RFSQState, codes: Int[Array, "*n d l"], num_layers: int
+    config: RFSQConfig, constants: RFSQState, codes: Shaped[Array, "*n d l"], num_layers: int
 ) -> Float[Array, "*n d"]:
     def layer(total: Array, inputs: tuple[Array, RFSQState]) -> tuple[Array, None]:
         code, layer_constants = inputs

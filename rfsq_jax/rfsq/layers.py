@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from rfsq_jax.rfsq.config import RFSQConfig
 
@@ -109,9 +109,9 @@ def quantize_layer(
 
 
 def dequantize(
-    config: RFSQConfig, constants: RFSQState, code: Int[Array, "*n d"]
+    config: RFSQConfig, constants: RFSQState, code: Shaped[Array, "*n d"]
 ) -> Float[Array, "*n d"]:
-    """The values of one layer's codes."""
+    """The values of one layer's codes, or of levels between them."""
     offset = code.astype(jnp.float32) - (config.num_levels - 1) / 2
     return offset * step_size(config, constants.scale) + constants.mean
 

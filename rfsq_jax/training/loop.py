@@ -1,13 +1,15 @@
 """The training loop: many steps per dispatch, checkpoints, metrics, resume.
 
 A step is a function of (state, data, key of the step), so a run that was killed and started again
-takes the same steps as one that was not.
+takes the same steps as one that was not. The data is either whole on the device, or, where it is
+too big for that, fed batch by batch (`rfsq_jax.training.feeding`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,7 @@ from rfsq_jax.checks import require_positive
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.training import sharding
 from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.feeding import Feed, prefetch
 from rfsq_jax.training.metrics import MetricWriter
 from rfsq_jax.training.state import TrainState
 
@@ -72,7 +75,8 @@ def train_on_mesh(
     Args:
       update: one step, traceable.
       state: the state before the first step, the same on every process.
-      data: arrays that every step may read, the same on every process.
+      data: arrays that every step may read, the same on every process; or a `Feed`, and then each
+        step reads its own batch.
       config: how long.
       mesh: the devices.
       rules: where parameters live; a batch is split by `update` itself.
@@ -85,18 +89,22 @@ def train_on_mesh(
       FloatingPointError: as soon as a metric is NaN or inf; nothing of it is saved.
     """
     state = sharding.place(state, mesh, rules)
-    data = sharding.place(data, mesh, sharding.REPLICATED)
+    fed = isinstance(data, Feed)
+    if not fed:
+        data = sharding.place(data, mesh, sharding.REPLICATED)
     if checkpoints is not None and checkpoints.latest_step is not None:
         state = checkpoints.restore(checkpoints.latest_step, state)
     start = int(state.step)
-    run = steps_runner(update, config.steps_per_call)
+    run = steps_runner(update, config.steps_per_call, fed=fed)
     key = sharding.place(
         jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED
     )
     pending: tuple[int, Metrics] | None = None
+    calls = range(start, config.steps, config.steps_per_call)
+    reads = prefetch(data, calls, mesh) if fed else itertools.repeat(data)
     with progress_bar(config.steps, description, "step", initial=start) as bar:
-        for step in range(start, config.steps, config.steps_per_call):
-            state, metrics = run(state, data, key)
+        for step, read in zip(calls, reads, strict=False):
+            state, metrics = run(state, read, key)
             _write(writer, pending)
             pending = (step + config.steps_per_call, metrics)
             bar.update(config.steps_per_call)
@@ -109,17 +117,22 @@ def train_on_mesh(
     return state
 
 
-def steps_runner(update: Update, steps: int) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Returns a jitted function that takes `steps` steps and gives the mean of their metrics."""
+def steps_runner(
+    update: Update, steps: int, *, fed: bool = False
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Returns a jitted function that takes `steps` steps and gives the mean of their metrics.
+
+    Where it is fed, its data has a leading axis of `steps`.
+    """
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run(state: TrainState, data: Any, key_data: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.wrap_key_data(key_data)
 
-        def one(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
-            return update(state, data, jax.random.fold_in(key, state.step))
+        def one(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+            return update(state, batch if fed else data, jax.random.fold_in(key, state.step))
 
-        state, metrics = jax.lax.scan(one, state, None, length=steps)
+        state, metrics = jax.lax.scan(one, state, data if fed else None, length=steps)
         return state, jax.tree.map(jnp.mean, metrics)
 
     return run

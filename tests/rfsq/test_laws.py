@@ -154,3 +154,22 @@ def test_low_precision_latents_give_float32_values(dtype):
     z_hat, codes, _ = rfsq.quantize(config, state, z)
     assert z_hat.dtype == jnp.float32
     np.testing.assert_array_equal(rfsq.decode(config, state, codes), z_hat)
+
+
+@given(configs, st.integers(0, 99))
+def test_expected_levels_give_the_expected_vector(config, seed):
+    rng = np.random.default_rng(seed)
+    state = calibrated(config, sample("normal", (256, config.dim), seed))
+    codes = rng.integers(0, config.num_levels, (5, 3, config.dim, config.num_layers))
+    codes = codes.astype(np.int32)
+    vectors = np.asarray(rfsq.decode(config, state, codes))
+    levels = codes.astype(np.float32)
+    np.testing.assert_array_equal(rfsq.decode_levels(config, state, levels), vectors)
+    expected = rfsq.decode_levels(config, state, levels.mean(axis=0))
+    np.testing.assert_allclose(expected, vectors.mean(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_levels_must_fit():
+    config = RFSQConfig(dim=4, num_layers=2)
+    with pytest.raises(ValueError, match="levels must have shape"):
+        rfsq.decode_levels(config, rfsq.init(config), np.zeros((4, 3), np.float32))
