@@ -11,7 +11,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt
 
@@ -24,6 +23,7 @@ from rfsq_jax.training import sharding
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.loop import LoopConfig, Metrics, Update, train_on_mesh
 from rfsq_jax.training.metrics import MetricWriter
+from rfsq_jax.training.optimizer import OptimizerConfig
 from rfsq_jax.training.state import TrainState
 
 BEST_METRIC = "held_out_mse"
@@ -56,29 +56,6 @@ class LossConfig:
                 raise ValueError(f"{field.name} must be 0 or more, got {getattr(self, field.name)}")
         if self.prefix_share > 1:
             raise ValueError(f"prefix_share must be at most 1, got {self.prefix_share}")
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with a linear warm-up and a cosine decay to `final_fraction` of the peak."""
-
-    learning_rate: float = 3e-3
-    warmup_steps: int = 500
-    final_fraction: float = 1e-3
-    weight_decay: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-
-    def build(self, steps: int) -> optax.GradientTransformation:
-        """Returns the optimiser of a run of `steps` steps."""
-        peak = self.learning_rate
-        warmup = min(self.warmup_steps, steps // 10)
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.0, peak, warmup, steps, peak * self.final_fraction
-        )
-        return optax.adamw(schedule, weight_decay=self.weight_decay)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,11 @@ from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.training import autoencoder as trainer
 from rfsq_jax.training import sharding
-from rfsq_jax.training.autoencoder import OptimizerConfig, TrainingConfig
+from rfsq_jax.training.autoencoder import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.optimizer import OptimizerConfig
 
 SHORT = LoopConfig(steps=40, steps_per_call=10, evaluate_every=20)
 
