@@ -95,8 +95,10 @@ def init(config: AutoencoderConfig, key: Array) -> tuple[Params, RFSQState]:
 def bind(config: AutoencoderConfig, params: Params) -> Autoencoder:
     """Returns the module with these parameters; cheap enough to call while tracing."""
     graph, abstract = _structure(config)
-    nnx.replace_by_pure_dict(abstract, params)
-    return nnx.merge(graph, abstract)
+    # A copy: the structure is cached, and threads may trace at the same time.
+    filled = jax.tree.map(lambda leaf: leaf, abstract)
+    nnx.replace_by_pure_dict(filled, params)
+    return nnx.merge(graph, filled)
 
 
 def constants(config: AutoencoderConfig, params: Params, state: RFSQState) -> RFSQState:
@@ -158,6 +160,15 @@ def decode(
     """Codes, or their first layers -> normalised actions float32 [..., A]."""
     fixed = constants(config, params, state)
     return bind(config, params).decode(rfsq.decode(config.rfsq, fixed, codes, num_layers))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def decode_levels(
+    config: AutoencoderConfig, params: Params, state: RFSQState, levels: Float[Array, "*b d l"]
+) -> Float[Array, "*b a"]:
+    """Levels between the codes, see `rfsq.decode_levels` -> normalised actions float32 [..., A]."""
+    fixed = constants(config, params, state)
+    return bind(config, params).decode(rfsq.decode_levels(config.rfsq, fixed, levels))
 
 
 def _rows(x: Float[Array | np.ndarray, "*b n"]) -> Float[Array, "m n"]:

@@ -9,6 +9,7 @@ from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.checks import require, require_positive
 
 ComputeDtype = Literal["float32", "bfloat16"]
+HeadKind = Literal["tokens", "bins", "regression"]
 COARSE_LAYERS = 3
 """L0 to L2: what the draft head predicts, and what the finer layers are conditioned on."""
 
@@ -59,6 +60,8 @@ class TrunkConfig:
       num_blocks: blocks of cross-attention, self-attention over the steps, and MLP.
       mlp_ratio: hidden size of the MLPs over H.
       dtype: of activations and products; parameters and norms stay float32.
+      blind: whether the tokens that show pictures are zeroed: a control that tells what can be done
+        without looking.
     """
 
     width: int = 192
@@ -66,6 +69,7 @@ class TrunkConfig:
     num_blocks: int = 2
     mlp_ratio: int = 2
     dtype: ComputeDtype = "float32"
+    blind: bool = False
 
     def __post_init__(self) -> None:
         require_positive(self, "width", "num_heads", "num_blocks", "mlp_ratio")
@@ -73,3 +77,28 @@ class TrunkConfig:
         require(fits, "width", f"a multiple of num_heads ({self.num_heads})", self.width)
         known = ("float32", "bfloat16")
         require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadsConfig:
+    """All heads of one policy.
+
+    Attributes:
+      kind: what the main head predicts: "tokens" of RFSQ, "bins" (256 per value), or continuous
+        actions by "regression" (absolute error).
+      main: the main head's trunk.
+      draft: the draft head's trunk; None for no draft. Only tokens have one.
+      num_bins: bins per value.
+    """
+
+    kind: HeadKind = "tokens"
+    main: TrunkConfig = TrunkConfig()
+    draft: TrunkConfig | None = TrunkConfig(width=96, num_heads=3, num_blocks=1)
+    num_bins: int = 256
+
+    def __post_init__(self) -> None:
+        known = ("tokens", "bins", "regression")
+        require(self.kind in known, "kind", f"one of {known}", self.kind)
+        if self.kind != "tokens":
+            require(self.draft is None, "draft", f"None for {self.kind}", self.draft)
+        require(self.num_bins >= 2, "num_bins", "at least 2", self.num_bins)

@@ -25,6 +25,7 @@ class Trunk(nnx.Module):
     def __init__(self, config: TrunkConfig, depth: Depth, horizon: int, *, rngs: nnx.Rngs) -> None:
         width, dtype = config.width, jnp.dtype(config.dtype)
         self.image_tokens = depth.image_tokens
+        self.blind = config.blind
         self.num_heads = config.num_heads
         self.dtype = dtype
         self.feature_norm = nnx.LayerNorm(depth.width, rngs=rngs)
@@ -40,6 +41,8 @@ class Trunk(nnx.Module):
         self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
     ) -> Float[Array, "b t h"]:
         """Features of any float dtype and normalised states -> float32 [B, T, H]."""
+        if self.blind:
+            features = features.at[:, : self.image_tokens].set(0)
         features = self.feature_norm(features.astype(jnp.float32))
         memory = self.memory(features) + self.position[...].astype(self.dtype)
         keys, values = (split_heads(x, self.num_heads) for x in jnp.split(memory, 2, axis=-1))

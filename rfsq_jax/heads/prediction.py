@@ -1,0 +1,97 @@
+"""From features to normalised actions, whatever the heads predict.
+
+Axes: B batch · T steps of a chunk · A action dims · D latent dims · L layers, of which P coarse ·
+K levels or bins · S feature tokens · E their width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rfsq_jax import autoencoder
+from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.heads.model import Heads
+from rfsq_jax.rfsq import RFSQState
+
+
+class Decoder(NamedTuple):
+    """The tokenizer's half that turns codes into normalised actions.
+
+    Attributes:
+      config: sizes; static.
+      params: of the autoencoder.
+      state: the quantiser's constants.
+    """
+
+    config: AutoencoderConfig
+    params: autoencoder.Params
+    state: RFSQState
+
+    def actions(self, codes: Int[Array, "b t d l"]) -> Float[Array, "b t a"]:
+        """Codes, or their first layers -> normalised actions."""
+        return autoencoder.decode(self.config, self.params, self.state, codes)
+
+    def expected(self, levels: Float[Array, "b t d l"]) -> Float[Array, "b t a"]:
+        """Expected levels -> normalised actions of the expected latents."""
+        return autoencoder.decode_levels(self.config, self.params, self.state, levels)
+
+
+class Prediction(NamedTuple):
+    """What heads say about a batch.
+
+    Attributes:
+      actions: float32 [B, T, A], normalised; of the likeliest codes or bins.
+      expected: float32 [B, T, A], normalised; of the expected levels or bins.
+      codes: int32 [B, T, D, L], or bins [B, T, A]; None for regression.
+    """
+
+    actions: Float[Array, "b t a"]
+    expected: Float[Array, "b t a"]
+    codes: Int[Array, "..."] | None
+
+
+def predict_main(
+    heads: Heads,
+    kind: str,
+    decoder: Decoder,
+    features: Float[Array, "b s e"],
+    state: Float[Array, "b 8"],
+) -> Prediction:
+    """The main head, greedily: its fine layers are conditioned on its own coarse codes."""
+    if kind == "regression":
+        actions = heads.main(features, state)
+        return Prediction(actions, actions, None)
+    if kind == "bins":
+        return _of_bins(heads.main(features, state))
+    hidden = heads.main.hidden(features, state)
+    coarse = heads.main.coarse(hidden)
+    fine = heads.main.fine(hidden, jnp.argmax(coarse, axis=-1))
+    return _of_levels(decoder, jnp.concatenate([coarse, fine], axis=-2))
+
+
+def predict_draft(
+    heads: Heads, decoder: Decoder, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+) -> Prediction:
+    """The draft head: the coarse layers from early features."""
+    return _of_levels(decoder, heads.draft(features, state))
+
+
+def expected_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+    """The mean level of each predicted distribution."""
+    return jax.nn.softmax(logits) @ jnp.arange(logits.shape[-1], dtype=logits.dtype)
+
+
+def _of_levels(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:
+    codes = jnp.argmax(logits, axis=-1)
+    expected = decoder.expected(expected_levels(logits))
+    return Prediction(decoder.actions(codes), expected, codes)
+
+
+def _of_bins(logits: Float[Array, "b t a k"]) -> Prediction:
+    bins, count = jnp.argmax(logits, axis=-1), logits.shape[-1]
+    centres = [(2 * place + 1) / count - 1 for place in (bins, expected_levels(logits))]
+    return Prediction(centres[0], centres[1], bins)
