@@ -10,6 +10,7 @@ from rfsq_jax.checks import require, require_positive
 
 ComputeDtype = Literal["float32", "bfloat16"]
 HeadKind = Literal["tokens", "bins", "regression"]
+Readout = Literal["argmax", "expected"]
 COARSE_LAYERS = 3
 """L0 to L2: what the draft head predicts, and what the finer layers are conditioned on."""
 
@@ -89,16 +90,21 @@ class HeadsConfig:
       main: the main head's trunk.
       draft: the draft head's trunk; None for no draft. Only tokens have one.
       num_bins: bins per value.
+      readout: what becomes an action: the likeliest codes or bins ("argmax"), or their mean
+        ("expected").
     """
 
     kind: HeadKind = "tokens"
     main: TrunkConfig = TrunkConfig()
     draft: TrunkConfig | None = TrunkConfig(width=96, num_heads=3, num_blocks=1)
     num_bins: int = 256
+    readout: Readout = "argmax"
 
     def __post_init__(self) -> None:
         known = ("tokens", "bins", "regression")
         require(self.kind in known, "kind", f"one of {known}", self.kind)
         if self.kind != "tokens":
             require(self.draft is None, "draft", f"None for {self.kind}", self.draft)
+        known = ("argmax", "expected")
+        require(self.readout in known, "readout", f"one of {known}", self.readout)
         require(self.num_bins >= 2, "num_bins", "at least 2", self.num_bins)
