@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from rfsq_jax.backbones.protocol import Depth
 from rfsq_jax.heads.config import TrunkConfig
 from rfsq_jax.heads.trunk import Trunk
+from rfsq_jax.rfsq.layers import AnyArray
 
 
 class BinHead(nnx.Module):
@@ -32,7 +33,7 @@ class BinHead(nnx.Module):
         self.out = nnx.Linear(config.width, action_dim * num_bins, rngs=rngs)
 
     def __call__(
-        self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
     ) -> Float[Array, "b t a k"]:
         """Features and normalised state -> logits."""
         flat = self.out(self.trunk(features, state)).astype(jnp.float32)
@@ -49,7 +50,7 @@ class RegressionHead(nnx.Module):
         self.out = nnx.Linear(config.width, action_dim, rngs=rngs)
 
     def __call__(
-        self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
     ) -> Float[Array, "b t a"]:
         """Features and normalised state -> normalised actions."""
         return self.out(self.trunk(features, state)).astype(jnp.float32)

@@ -9,25 +9,28 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rfsq_jax.rfsq.layers import AnyArray
+
 
 def level_targets(
-    codes: Int[Array, "*n"], num_levels: int, smoothing: float = 0.0
+    codes: Int[AnyArray, "*n"], num_levels: int, smoothing: float = 0.0
 ) -> Float[Array, "*n k"]:
     """Target distributions: `smoothing` of the mass goes to the neighbouring levels.
 
     A level beside the right one is nearly the right action, one far off is not, so the mass is not
     spread over all levels. At an edge the only neighbour takes it all.
     """
-    levels = jnp.arange(num_levels)
-    distance = jnp.abs(levels - codes[..., None])
+    codes = jnp.asarray(codes)[..., None]
+    levels = jax.lax.broadcasted_iota(codes.dtype, (*codes.shape[:-1], num_levels), codes.ndim - 1)
+    distance = jnp.abs(levels - codes)
     beside = (distance == 1).astype(jnp.float32)
     beside = beside / beside.sum(axis=-1, keepdims=True)
     return (1.0 - smoothing) * (distance == 0) + smoothing * beside
 
 
 def cross_entropy(
-    logits: Float[Array, "*n l k"],
-    codes: Int[Array, "*n l"],
+    logits: Float[AnyArray, "*n l k"],
+    codes: Int[AnyArray, "*n l"],
     weights: Float[Array, " l"],
     smoothing: float = 0.0,
 ) -> Float[Array, ""]:
@@ -38,7 +41,7 @@ def cross_entropy(
     return jnp.sum(per_layer * weights) / jnp.sum(weights)
 
 
-def imbalance(logits: Float[Array, "*n l k"], codes: Int[Array, "*n l"]) -> Float[Array, ""]:
+def imbalance(logits: Float[AnyArray, "*n l k"], codes: Int[AnyArray, "*n l"]) -> Float[Array, ""]:
     """KL divergence from the batch's true use of levels to the predicted one, per layer; nats.
 
     Predictions that always name the commonest level score well token by token; their average use
@@ -51,7 +54,9 @@ def imbalance(logits: Float[Array, "*n l k"], codes: Int[Array, "*n l"]) -> Floa
     return jnp.mean(jnp.sum(used * ratio, axis=-1))
 
 
-def perturb(key: Array, codes: Int[Array, "*n"], num_levels: int, share: float) -> Int[Array, "*n"]:
+def perturb(
+    key: Array, codes: Int[AnyArray, "*n"], num_levels: int, share: float
+) -> Int[Array, "*n"]:
     """Moves a share of the codes by one level, up or down, within the levels."""
     chosen_key, sign_key = jax.random.split(key)
     chosen = jax.random.bernoulli(chosen_key, share, codes.shape)
@@ -60,7 +65,7 @@ def perturb(key: Array, codes: Int[Array, "*n"], num_levels: int, share: float) 
 
 
 def replace_steps(
-    key: Array, codes: Int[Array, "b t d l"], own: Int[Array, "b t d l"], share: Float[Array, ""]
+    key: Array, codes: Int[AnyArray, "b t d l"], own: Int[Array, "b t d l"], share: Float[Array, ""]
 ) -> Int[Array, "b t d l"]:
     """Takes a head's own codes instead of the true ones for a share of the steps, whole steps."""
     chosen: Bool[Array, "b t"] = jax.random.bernoulli(key, share, codes.shape[:2])

@@ -16,6 +16,7 @@ from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.heads.model import Heads
 from rfsq_jax.rfsq import RFSQState
+from rfsq_jax.rfsq.layers import AnyArray
 
 
 class Decoder(NamedTuple):
@@ -58,8 +59,8 @@ def predict_main(
     heads: Heads,
     kind: str,
     decoder: Decoder,
-    features: Float[Array, "b s e"],
-    state: Float[Array, "b 8"],
+    features: Float[AnyArray, "b s e"],
+    state: Float[AnyArray, "b 8"],
 ) -> Prediction:
     """The main head, greedily: its fine layers are conditioned on its own coarse codes."""
     if kind == "regression":
@@ -74,7 +75,10 @@ def predict_main(
 
 
 def predict_draft(
-    heads: Heads, decoder: Decoder, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+    heads: Heads,
+    decoder: Decoder,
+    features: Float[AnyArray, "b s e"],
+    state: Float[AnyArray, "b 8"],
 ) -> Prediction:
     """The draft head: the coarse layers from early features."""
     return _of_levels(decoder, heads.draft(features, state))
@@ -82,7 +86,8 @@ def predict_draft(
 
 def expected_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     """The mean level of each predicted distribution."""
-    return jax.nn.softmax(logits) @ jnp.arange(logits.shape[-1], dtype=logits.dtype)
+    levels = jnp.arange(logits.shape[-1], dtype=logits.dtype)
+    return jnp.einsum("...k,k->...", jax.nn.softmax(logits), levels)
 
 
 def _of_levels(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-AnyArray = Array | np.ndarray
+from rfsq_jax.rfsq.layers import AnyArray
 
 
 class ProprioStatistics(NamedTuple):
@@ -38,7 +38,9 @@ def normalize(
     statistics: ProprioStatistics, state: Float[AnyArray, "*b 8"]
 ) -> Float[Array, "*b 8"]:
     """Raw states -> zero mean and unit spread over the training frames."""
-    return (relative_state(state) - statistics.mean) / statistics.std
+    values = relative_state(state)
+    mean, std = (jnp.broadcast_to(each, values.shape) for each in statistics)
+    return (values - mean) / std
 
 
 def relative_state(state: Float[AnyArray, "*b 8"]) -> Float[Array, "*b 8"]:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from rfsq_jax.backbones.protocol import Depth
 from rfsq_jax.heads.config import CodeShape, TrunkConfig
 from rfsq_jax.heads.trunk import Mlp, Trunk
+from rfsq_jax.rfsq.layers import AnyArray
 
 
 class MainHead(nnx.Module):
@@ -34,7 +35,7 @@ class MainHead(nnx.Module):
         self.fine_out = nnx.Linear(width, codes.dim * codes.fine * codes.num_levels, rngs=rngs)
 
     def hidden(
-        self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
     ) -> Float[Array, "b t h"]:
         """Features and normalised state -> what both stages read."""
         return self.trunk(features, state)
@@ -44,7 +45,7 @@ class MainHead(nnx.Module):
         return _logits(self.coarse_out(hidden), self.codes.coarse, self.codes)
 
     def fine(
-        self, hidden: Float[Array, "b t h"], codes: Int[Array, "b t d p"]
+        self, hidden: Float[Array, "b t h"], codes: Int[AnyArray, "b t d p"]
     ) -> Float[Array, "b t d f k"]:
         """Logits of the other layers given the coarse codes; every step on its own."""
         chosen = jax.nn.one_hot(codes, self.codes.num_levels, dtype=self.embedding.dtype)
@@ -65,7 +66,7 @@ class DraftHead(nnx.Module):
         self.coarse_out = nnx.Linear(config.width, tokens, rngs=rngs)
 
     def __call__(
-        self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
     ) -> Float[Array, "b t d p k"]:
         """Early features and normalised state -> logits of L0 to L(P-1)."""
         return _logits(self.coarse_out(self.trunk(features, state)), self.codes.coarse, self.codes)

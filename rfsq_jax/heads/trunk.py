@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from rfsq_jax.backbones.protocol import Depth
 from rfsq_jax.data.episodes import STATE_DIM
 from rfsq_jax.heads.config import TrunkConfig
+from rfsq_jax.rfsq.layers import AnyArray
 
 
 class Trunk(nnx.Module):
@@ -38,24 +39,25 @@ class Trunk(nnx.Module):
         self.norm = nnx.LayerNorm(width, rngs=rngs)
 
     def __call__(
-        self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
     ) -> Float[Array, "b t h"]:
         """Features of any float dtype and normalised states -> float32 [B, T, H]."""
+        features = jnp.asarray(features, jnp.float32)
         if self.blind:
             features = features.at[:, : self.image_tokens].set(0)
-        features = self.feature_norm(features.astype(jnp.float32))
-        memory = self.memory(features) + self.position[...].astype(self.dtype)
+        features = self.feature_norm(features)
+        memory = self.memory(features) + self.position[...].astype(self.dtype)[None]
         keys, values = (split_heads(x, self.num_heads) for x in jnp.split(memory, 2, axis=-1))
-        hidden = self.queries[...] + self._context(features, state)[:, None]
+        hidden = self.queries[...][None] + self._context(features, state)[:, None]
         for block in self.blocks:
             hidden = block(hidden, keys, values)
         return self.norm(hidden)
 
     def _context(
-        self, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+        self, features: Float[Array, "b s e"], state: Float[AnyArray, "b 8"]
     ) -> Float[Array, "b h"]:
         """What every step should know at once: the state, and the tokens that show no picture."""
-        context = self.state(state).astype(jnp.float32)
+        context = self.state(jnp.asarray(state)).astype(jnp.float32)
         words = features[:, self.image_tokens :]
         return context + self.instruction(words.mean(axis=1)) if words.shape[1] else context
 
