@@ -1,1 +1,41 @@
 """Frozen backbones: pictures and an instruction to feature tokens."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from rfsq_jax.backbones.protocol import Backbone
+
+
+def get_backbone(name: str, **options: Any) -> Backbone:
+    """Returns a backbone with its frozen weights.
+
+    Args:
+      name: one of `backbone_names()`.
+      options: of that backbone, such as "config".
+
+    Raises:
+      ValueError: for an unknown name; the message lists the names.
+    """
+    if name not in _MAKERS:
+        close = difflib.get_close_matches(name, _MAKERS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(backbone_names())
+        raise ValueError(f"backbone must be one of {known}, got {name!r}{hint}")
+    return _MAKERS[name](**options)
+
+
+def backbone_names() -> tuple[str, ...]:
+    """The backbones that exist."""
+    return tuple(sorted(_MAKERS))
+
+
+def _small(**options: Any) -> Backbone:
+    from rfsq_jax.backbones.small import SmallBackbone
+
+    return SmallBackbone(**options)
+
+
+_MAKERS: dict[str, Callable[..., Backbone]] = {"small": _small}

@@ -116,3 +116,9 @@ class Backbone(Protocol):
           TypeError, ValueError: as `prepare`; also for a depth that does not exist.
         """
         ...
+
+
+def require_depth(depth: str) -> None:
+    """Raises a ValueError unless `depth` is one of `DEPTHS`."""
+    if depth not in DEPTHS:
+        raise ValueError(f"depth must be one of {', '.join(DEPTHS)}, got {depth!r}")

