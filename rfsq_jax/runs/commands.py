@@ -34,19 +34,35 @@ def parse(
 
 
 def parse_with_file(
-    config_class: type[Config], argv: Sequence[str] | None = None, *, description: str
+    config_class: type[Config],
+    argv: Sequence[str] | None = None,
+    *,
+    description: str,
+    part: tuple[type[Any], str] | None = None,
 ) -> Config:
     """As `parse`, where `--config FILE.py` names the file whose `get_config()` gives the defaults.
 
+    Args:
+      config_class: a frozen dataclass that validates itself.
+      argv: the arguments, sys.argv[1:] by default.
+      description: what `--help` says first.
+      part: class of what the files give, and its field that holds the `config_class`, where that
+        is only a part of it.
+
     Raises:
-      SystemExit: if the file is missing or does not give a `config_class`.
+      SystemExit: if the file is missing or gives something else.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     path, arguments = _take_option(arguments, "--config")
     described = (
         f"{description} --config FILE.py gives the defaults; the options below override them."
     )
-    default = None if path is None else load_config(Path(path), config_class)
+    if path is None:
+        default = None
+    elif part is None:
+        default = load_config(Path(path), config_class)
+    else:
+        default = getattr(load_config(Path(path), part[0]), part[1])
     return parse(config_class, arguments, description=described, default=default)
 
 

@@ -1,0 +1,1 @@
+"""Frozen features on disk: made once, read by every training of heads."""

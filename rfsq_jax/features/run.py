@@ -1,0 +1,68 @@
+"""What one run of train.features is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from rfsq_jax.checks import require, require_positive
+from rfsq_jax.tokenizer import HORIZON
+
+FeatureDtype = Literal["float16", "bfloat16"]
+Split = Literal["all", "train", "held_out"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeaturesRun:
+    """One run of train.features.
+
+    Attributes:
+      backbone: name of the frozen backbone.
+      suites: whose bundled demonstrations are replayed; their split is that of train.ae.
+      images: HDF5 files, or folders of them, with stored pictures, instead of replaying.
+      episodes: how many, spread evenly over the tasks; None for all.
+      split: "train", "held_out" or "all" episodes.
+      held_out: share of the episodes of each task that is only measured on.
+      seed: of the split.
+      stride: steps between the frames of an episode that are used.
+      tokenizer: a bundled name or a folder; gives chunk length and action statistics.
+      dtype: of the features on disk.
+      batch_size: frames per call of the backbone.
+      workers: simulator processes.
+      episodes_per_shard: at most; a shard holds one task and is written whole.
+      output: the run's folder; the same command resumes what is there.
+    """
+
+    backbone: str = "small"
+    suites: tuple[str, ...] = ("libero_spatial", "libero_object")
+    images: tuple[Path, ...] = ()
+    episodes: int | None = 200
+    split: Split = "all"
+    held_out: float = 0.1
+    seed: int = 0
+    stride: int = 2
+    horizon: int = HORIZON
+    tokenizer: str = "libero"
+    dtype: FeatureDtype = "float16"
+    batch_size: int = 16
+    workers: int = 2
+    episodes_per_shard: int = 10
+    output: Path = Path("runs/features/small")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "stride", "horizon", "batch_size", "workers", "episodes_per_shard")
+        enough = self.episodes is None or self.episodes >= 1
+        require(enough, "episodes", "at least 1, or None for all", self.episodes)
+        require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
+        known = ("all", "train", "held_out")
+        require(self.split in known, "split", f"one of {known}", self.split)
+        known = ("float16", "bfloat16")
+        require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide what is in the folder."""
+        options = dataclasses.asdict(self)
+        for name in ("output", "workers", "batch_size"):
+            options.pop(name)
+        return options

@@ -1,0 +1,131 @@
+"""From what a robot sees to the actions it takes: backbone, heads and tokenizer as one.
+
+Axes: B environments · C cameras · H, W image · T steps of a chunk · A action dims.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.heads import model, proprio
+from rfsq_jax.heads.prediction import Decoder, predict_main
+from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Observations:
+    """What a batch of environments shows.
+
+    Attributes:
+      images: uint8 [B, C, H, W, 3], cameras in the order of `libero.environment.POLICY_CAMERAS`,
+        upright as `Environment.render` gives them.
+      instructions: B sentences.
+      state: float32 [B, 8], as `Environment` reports it.
+    """
+
+    images: UInt8[np.ndarray, "b c h w 3"]
+    instructions: Sequence[str]
+    state: Float[np.ndarray, "b 8"]
+
+
+class Policy:
+    """Observations in, action chunks out. Holds no state between calls; safe to call from threads.
+
+    Attributes:
+      parts: heads, tokenizer and what they were trained with.
+      backbone: the frozen backbone.
+    """
+
+    def __init__(self, parts: PolicyParts, backbone: Backbone) -> None:
+        """Joins them.
+
+        Raises:
+          ValueError: if the heads were trained on features of another backbone or version.
+        """
+        expected = (parts.backbone, parts.backbone_version)
+        if (backbone.spec.name, backbone.spec.version) != expected:
+            raise ValueError(
+                f"backbone must be {expected[0]!r} of version {expected[1]}, "
+                f"got {backbone.spec.name!r} of version {backbone.spec.version}"
+            )
+        self.parts = parts
+        self.backbone = backbone
+        self._act = jax.jit(functools.partial(_greedy, backbone, parts))
+
+    @classmethod
+    def from_pretrained(cls, path_or_name: str | Path, backbone: Backbone | None = None) -> Policy:
+        """Loads a bundled policy by name ("small") or a folder that `save_pretrained` wrote.
+
+        Args:
+          path_or_name: which.
+          backbone: by default the one that the policy names.
+
+        Raises:
+          FileNotFoundError: if there is no such name or folder; it lists the names.
+          ValueError: if the files are damaged, of a newer format, or of another backbone.
+        """
+        parts = load_policy(resolve(path_or_name))
+        return cls(parts, get_backbone(parts.backbone) if backbone is None else backbone)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes heads and tokenizer, not the backbone; the folder is whole or absent."""
+        save_policy(Path(path), self.parts)
+
+    @property
+    def horizon(self) -> int:
+        """Steps T of a chunk."""
+        return self.parts.shape.codes.horizon
+
+    def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
+        """Returns a chunk for every environment: float32 [B, T, A], robot units, in [-1, 1].
+
+        The gripper is -1 (open) or +1 (close).
+
+        Raises:
+          TypeError, ValueError: for observations of wrong dtype, shape or content.
+        """
+        inputs = self.backbone.prepare(
+            observations.images, observations.instructions, observations.state
+        )
+        state = np.asarray(observations.state, np.float32)
+        padded = jax.tree.map(_padded, (inputs, state))
+        values = self._act(self.backbone.params, self.parts.params, *padded)
+        return self._to_robot(np.asarray(values)[: len(state)])
+
+    def _to_robot(self, values: Float[np.ndarray, "b t a"]) -> Float[np.ndarray, "b t a"]:
+        actions = self.parts.tokenizer.fitted.normalization.denormalize(values)
+        actions[..., -1] = np.where(actions[..., -1] > 0, 1.0, -1.0)
+        return np.clip(actions, -1.0, 1.0)
+
+
+def _greedy(
+    backbone: Backbone,
+    parts: PolicyParts,
+    backbone_params: Any,
+    params: model.Params,
+    inputs: Any,
+    state: Array,
+) -> Float[Array, "b t a"]:
+    _, carry = backbone.early(backbone_params, inputs)
+    features = backbone.late(backbone_params, carry)
+    heads = model.bind(parts.config, parts.shape, params)
+    decoder = Decoder(parts.tokenizer.config, *parts.tokenizer.fitted[:2])
+    relative = proprio.normalize(parts.statistics, state)
+    prediction = predict_main(heads, parts.config.kind, decoder, features, relative)
+    return prediction.expected if parts.config.readout == "expected" else prediction.actions
+
+
+def _padded(leaf: np.ndarray) -> np.ndarray:
+    """Pads a batch to a power of two, by its first row, so that few programs are compiled."""
+    missing = (1 << (len(leaf) - 1).bit_length()) - len(leaf)
+    return np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf

@@ -1,0 +1,111 @@
+"""Makes frozen features of demonstrations, once, for every training of heads.
+
+python -m train.features --config configs/small.py
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.features.clips import Clip, load_recordings, make_clips, shards_of
+from rfsq_jax.features.extract import Tally, extract, finished_bytes, shard_folder
+from rfsq_jax.features.run import FeaturesRun
+from rfsq_jax.features.store import MANIFEST, Manifest
+from rfsq_jax.runs import commands
+from rfsq_jax.runs.files import write_json
+from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.tokenizer import ActionTokenizer
+from rfsq_jax.training.policy_run import PolicyRun
+
+
+def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> None:
+    """Makes what is missing in the run's folder, then writes its manifest and figures.
+
+    Raises:
+      ValueError: if the tokenizer's chunks have another length than the run's.
+    """
+    if tokenizer.horizon != run.horizon:
+        raise ValueError(
+            f"horizon must be the tokenizer's ({tokenizer.horizon}), got {run.horizon}"
+        )
+    spec, statistics = backbone.spec, tokenizer.fitted.normalization
+    identity = {"backbone_version": spec.version, "action_statistics": statistics.to_dict()}
+    claim_folder(run.output, {**run.identity(), **identity})
+    shards = shards_of(run, make_clips(run, load_recordings(run)))
+    instructions = _instructions(shards)
+    began = time.perf_counter()
+    tally = extract(run, backbone, shards, instructions)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("features")
+    if jax.process_index() == 0:
+        size = finished_bytes(run.output, len(shards))
+        manifest = Manifest(
+            backbone=spec.name,
+            version=spec.version,
+            depths=spec.depths,
+            action_statistics=statistics,
+            dtype=run.dtype,
+            instructions=instructions,
+            shards=tuple(shard_folder(run.output, index).name for index in range(len(shards))),
+        )
+        write_json(run.output / MANIFEST, manifest.to_dict())
+        _show(run, shards, tally, size, time.perf_counter() - began)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    run = commands.parse_with_file(
+        FeaturesRun,
+        argv,
+        description="Makes frozen features of demonstrations.",
+        part=(PolicyRun, "features"),
+    )
+    backbone = get_backbone(run.backbone)
+    make_features(run, backbone, ActionTokenizer.from_pretrained(run.tokenizer))
+    return 0
+
+
+def _instructions(shards: Sequence[Sequence[Clip]]) -> tuple[str, ...]:
+    return tuple(sorted({clip.recording.instruction for clips in shards for clip in clips}))
+
+
+def _show(
+    run: FeaturesRun,
+    shards: Sequence[Sequence[Clip]],
+    tally: Tally,
+    size: int,
+    seconds: float,
+) -> None:
+    clips = [clip for shard in shards for clip in shard]
+    figures: dict[str, Any] = {
+        "episodes": len(clips),
+        "held_out_episodes": sum(clip.held_out for clip in clips),
+        "frames": sum(len(clip.frames) for clip in clips),
+        "bytes": size,
+        "now": {
+            "frames": tally.frames,
+            "seconds": seconds,
+            "seconds_waiting_for_pictures": tally.drawing,
+            "seconds_in_backbone": tally.embedding,
+        },
+    }
+    path = write_results(run.output, figures=figures, config=run)
+    print(
+        f"{figures['frames']} frames of {figures['episodes']} episodes "
+        f"({figures['held_out_episodes']} held out), {size / 1e6:.0f} MB; "
+        f"{tally.frames} frames now in {seconds:.0f} s"
+    )
+    print(f"features: {run.output}")
+    print(f"figures: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

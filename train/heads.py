@@ -1,0 +1,99 @@
+"""Trains a policy's heads on frozen features and shows what they learned.
+
+python -m train.heads --config configs/small.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.protocol import BackboneSpec
+from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.heads import proprio
+from rfsq_jax.heads.config import CodeShape
+from rfsq_jax.heads.model import HeadsShape
+from rfsq_jax.heads.prediction import Decoder
+from rfsq_jax.policy_files import PolicyParts, save_policy
+from rfsq_jax.runs import commands
+from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.tokenizer import ActionTokenizer
+from rfsq_jax.training import heads as trainer
+from rfsq_jax.training import heads_evaluation as evaluation
+from rfsq_jax.training import heads_report as report
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.heads_data import HeadsData
+from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.policy_run import PolicyRun
+
+PICTURE = "heads.png"
+
+
+def train_policy(
+    config: PolicyRun, spec: BackboneSpec, store: FeatureStore, tokenizer: ActionTokenizer
+) -> tuple[PolicyParts, dict[str, Any]]:
+    """Trains or resumes in the run's folder; returns the policy and its held-out figures."""
+    training = config.training
+    codes = CodeShape.of(tokenizer.config, tokenizer.horizon)
+    shape = HeadsShape.of(spec, codes, tokenizer.config.action_dim)
+    train, held_out = (
+        HeadsData.of(store, split, tokenizer, training.model) for split in ("train", "held_out")
+    )
+    statistics = proprio.fit(store.state[train.rows])
+    decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
+    predict = evaluation.make_predict(training.model, shape, statistics, decoder)
+    with (
+        Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
+        FileWriter(config.output, checkpoints.latest_step or 0) as writer,
+    ):
+        params = trainer.train(
+            training,
+            shape,
+            statistics,
+            train.feed(training),
+            evaluation.make_evaluate(predict, held_out, training.model.readout),
+            description=config.output.name,
+            checkpoints=checkpoints,
+            writer=writer,
+        )
+    everything = evaluation.predict_all(predict, params, held_out)
+    figures = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
+    parts = PolicyParts(
+        spec.name, spec.version, training.model, shape, params, statistics, tokenizer
+    )
+    return parts, figures
+
+
+def show(config: PolicyRun, figures: dict[str, Any]) -> None:
+    """Prints the tables; writes results.json and the picture."""
+    named = {config.output.name: figures}
+    print(report.action_table(named))
+    if config.training.model.kind == "tokens":
+        print(report.accuracy_table(named))
+        print(report.reference_note(figures))
+        report.picture(config.output / PICTURE, config.output.name, figures)
+        print(f"picture: {config.output / PICTURE}")
+    print(f"figures: {write_results(config.output, figures=figures, config=config)}")
+    print(f"policy: {config.output / 'policy'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    description = "Trains a policy's heads on frozen features."
+    config = commands.parse_with_file(PolicyRun, argv, description=description)
+    spec = get_backbone(config.features.backbone).spec
+    store = FeatureStore.open(config.features.output)
+    tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
+    store.require(spec, tokenizer)
+    claim_folder(config.output, dataclasses.asdict(config))
+    parts, figures = train_policy(config, spec, store, tokenizer)
+    save_policy(config.output / "policy", parts)
+    show(config, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
