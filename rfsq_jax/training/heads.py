@@ -274,7 +274,7 @@ def _drop_tokens(key: Array, features: Array | None, depth: Depth, share: float)
     if features is None or not share:
         return features
     kept = jax.random.bernoulli(key, 1.0 - share, features.shape[:2])
-    kept = kept | (jnp.arange(depth.tokens) >= depth.image_tokens)
+    kept = kept.at[:, depth.image_tokens :].set(True)
     return jnp.where(kept[..., None], features, 0)
 
 

@@ -33,14 +33,15 @@ from rfsq_jax.backbones.small import efficientnet
 from rfsq_jax.backbones.small.weights import weights_file
 from rfsq_jax.backbones.small.wording import embed_words
 from rfsq_jax.checks import require
+from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.torch_files import read_state_dict
 
 NAME = "small"
 CAMERAS = 2
 IMAGE_SIZE = 256
 PREPROCESSING = (
-    "resize with antialiasing, (x - 127) / 128; grids as tokens, camera by camera, row by row, "
-    "then one token of hashed words and word pairs"
+    "block means or resize with antialiasing, (x - 127) / 128; grids as tokens, camera by camera, "
+    "row by row, then one token of hashed words and word pairs"
 )
 
 
@@ -55,10 +56,10 @@ class SmallConfig:
       grid: cells along a grid's side; finer grids are cut into patches whose cells are stacked.
     """
 
-    resolution: int = 224
+    resolution: int = 128
     early_stage: int = 3
     final_stage: int = 5
-    grid: int = 14
+    grid: int = 8
 
     def __post_init__(self) -> None:
         fits = self.resolution >= 32 and self.resolution % 32 == 0
@@ -190,12 +191,21 @@ def _words(instruction: str, width: int) -> np.ndarray:
     return embed_words(instruction, width)
 
 
-def _pixels(images: UInt8[Array, "b c h w 3"], resolution: int) -> Float[Array, "n r r 3"]:
+def _pixels(images: UInt8[AnyArray, "b c h w 3"], resolution: int) -> Float[Array, "n r r 3"]:
     flat = jnp.asarray(images).reshape(-1, *images.shape[2:]).astype(jnp.float32)
-    shape = (len(flat), resolution, resolution, 3)
-    # Full precision: this is a product with fixed weights, which a GPU would round to 10 bits.
-    resized = jax.image.resize(flat, shape, "linear", precision=jax.lax.Precision.HIGHEST)
-    return (resized - 127.0) / 128.0
+    return (_resized(flat, resolution) - 127.0) / 128.0
+
+
+def _resized(images: Float[Array, "n h w 3"], resolution: int) -> Float[Array, "n r r 3"]:
+    """Means of whole blocks where the size divides; else antialiased linear interpolation."""
+    height, width = images.shape[1:3]
+    if height == width and height % resolution == 0:
+        block = height // resolution
+        cut = images.reshape(-1, resolution, block, resolution, block, 3)
+        return cut.mean(axis=(2, 4))
+    shape = (len(images), resolution, resolution, 3)
+    # Full precision: a GPU would round this product with fixed weights to 10 bits.
+    return jax.image.resize(images, shape, "linear", precision=jax.lax.Precision.HIGHEST)
 
 
 def _per_sample(x: Float[Array, "n g g2 c"]) -> Float[Array, "b cameras g g2 c"]:
