@@ -41,7 +41,7 @@ class FeaturesRun:
     split: Split = "all"
     held_out: float = 0.1
     seed: int = 0
-    stride: int = 2
+    stride: int = 4
     horizon: int = HORIZON
     tokenizer: str = "libero"
     dtype: FeatureDtype = "float16"
