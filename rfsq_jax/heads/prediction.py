@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.heads.decoding import greedy_logits
 from rfsq_jax.heads.model import Heads
 from rfsq_jax.rfsq import RFSQState
 from rfsq_jax.rfsq.layers import AnyArray
@@ -68,10 +69,7 @@ def predict_main(
         return Prediction(actions, actions, None)
     if kind == "bins":
         return _of_bins(heads.main(features, state))
-    hidden = heads.main.hidden(features, state)
-    coarse = heads.main.coarse(hidden)
-    fine = heads.main.fine(hidden, jnp.argmax(coarse, axis=-1))
-    return _of_levels(decoder, jnp.concatenate([coarse, fine], axis=-2))
+    return of_logits(decoder, greedy_logits(heads.main, features, state))
 
 
 def predict_draft(
@@ -81,7 +79,7 @@ def predict_draft(
     state: Float[AnyArray, "b 8"],
 ) -> Prediction:
     """The draft head: the coarse layers from early features."""
-    return _of_levels(decoder, heads.draft(features, state))
+    return of_logits(decoder, heads.draft(features, state))
 
 
 def expected_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
@@ -90,7 +88,8 @@ def expected_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     return jnp.einsum("...k,k->...", jax.nn.softmax(logits), levels)
 
 
-def _of_levels(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:
+def of_logits(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:
+    """Logits of all layers, or of the first -> both readouts."""
     codes = jnp.argmax(logits, axis=-1)
     expected = decoder.expected(expected_levels(logits))
     return Prediction(decoder.actions(codes), expected, codes)

@@ -1,0 +1,220 @@
+"""Stops after the early part of the backbone where the draft head is sure of itself.
+
+Axes: B batch · T steps of a chunk · A action dims · D latent dims · P coarse layers · K levels ·
+N frames.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from rfsq_jax.backbones.protocol import Backbone, Inputs, Params
+from rfsq_jax.heads.config import Readout
+from rfsq_jax.heads.model import Heads
+from rfsq_jax.heads.prediction import Decoder, expected_levels, predict_main
+from rfsq_jax.rfsq.layers import AnyArray
+
+
+class EarlyExit(NamedTuple):
+    """What a batch gets.
+
+    Attributes:
+      actions: float32 [B, T, A], normalised.
+      exited: bool [B], where the draft's actions were taken.
+      confidence: float32 [B], of the draft.
+    """
+
+    actions: Float[Array, "b t a"]
+    exited: Bool[Array, " b"]
+    confidence: Float[Array, " b"]
+
+
+class Cost(NamedTuple):
+    """What one sample costs, in FLOPs or seconds.
+
+    Attributes:
+      full: without a draft: the whole backbone and the main head.
+      exit: early part, draft, and its actions.
+      stay: the same, then late part and main head.
+    """
+
+    full: float
+    exit: float
+    stay: float
+
+
+class CurvePoint(NamedTuple):
+    """What a threshold does to the mean sample; times and FLOPs are relative to `Cost.full`.
+
+    Attributes:
+      threshold: confidence from which a sample exits.
+      exit_share: of all samples.
+      flops: over those of the full policy.
+      seconds: over those of the full policy.
+      error: over that of the main head.
+    """
+
+    threshold: float
+    exit_share: float
+    flops: float
+    seconds: float
+    error: float
+
+
+def early_exit(
+    backbone: Backbone,
+    heads: Heads,
+    decoder: Decoder,
+    readout: Readout,
+    params: Params,
+    inputs: Inputs,
+    state: Float[AnyArray, "b 8"],
+    threshold: float | Float[AnyArray, ""],
+    block: int = 1,
+) -> EarlyExit:
+    """The draft's actions where it is confident, the main head's elsewhere. Pure, for jit.
+
+    Args:
+      backbone: its late part runs only for samples that stay, in blocks.
+      heads: of tokens, with a draft.
+      decoder: of the heads' tokenizer.
+      readout: what becomes an action, "argmax" or "expected".
+      params: of the backbone.
+      inputs: of `Backbone.prepare`.
+      state: normalised.
+      threshold: confidence from which a sample exits; -inf: all, inf: none.
+      block: samples that stay together; of the last block some may be computed in vain.
+    """
+    features, carry = backbone.early(params, inputs)
+    logits = heads.draft(features, state)
+    sure = confidence(logits)
+    exited = sure >= threshold
+
+    def stay(carry: tuple[Any, Array]) -> Float[Array, "n t a"]:
+        late, state = carry
+        prediction = predict_main(heads, "tokens", decoder, backbone.late(params, late), state)
+        return prediction.expected if readout == "expected" else prediction.actions
+
+    drafted = prefix_actions(decoder, logits, readout)
+    actions = run_where(~exited, stay, (carry, jnp.asarray(state)), drafted, block)
+    return EarlyExit(actions, exited, sure)
+
+
+def confidence(logits: Float[Array, "b t d p k"]) -> Float[Array, " b"]:
+    """The mean log-probability of the draft's likeliest levels, over all tokens of a chunk."""
+    return jax.nn.log_softmax(logits).max(axis=-1).mean(axis=(1, 2, 3))
+
+
+def prefix_actions(
+    decoder: Decoder, logits: Float[Array, "b t d p k"], readout: Readout
+) -> Float[Array, "b t a"]:
+    """Normalised actions of the coarse layers and the expected residual behind them.
+
+    A layer's grid is centred on its mean residual, so the middle level of the next layer is the
+    expected residual: `mean[P]` of a robust tokenizer, 0 of a naive one.
+    """
+    levels = expected_levels(logits)
+    if readout == "argmax":
+        levels = jnp.argmax(logits, axis=-1).astype(jnp.float32)
+    middle = jnp.full_like(levels[..., :1], (logits.shape[-1] - 1) / 2)
+    return decoder.expected(jnp.concatenate([levels, middle], axis=-1))
+
+
+def run_where(
+    needed: Bool[Array, " b"],
+    function: Callable[[Any], Any],
+    carry: Any,
+    default: Any,
+    block: int,
+) -> Any:
+    """Runs a function of a batch only on the rows that need it, ceil(their number / block) times.
+
+    Args:
+      needed: which rows.
+      function: pytree [block, ...] -> pytree [block, ...]; rows must not depend on each other.
+      carry: its input, pytree [B, ...].
+      default: what the other rows get: pytree [B, ...], as the function's output.
+      block: rows in one call; at most B are used.
+
+    Raises:
+      ValueError: if `block` is below 1.
+    """
+    if block < 1:
+        raise ValueError(f"block must be at least 1, got {block}")
+    size = len(needed)
+    block = min(block, size)
+    order = jnp.argsort(~needed, stable=True)
+    calls = (jnp.sum(needed) + block - 1) // block
+
+    def step(index: Array, results: Any) -> Any:
+        # The last slice is moved back to fit: it runs rows again, and rows that are not needed.
+        rows = jax.lax.dynamic_slice(order, (index * block,), (block,))
+        found = function(jax.tree.map(lambda leaf: leaf[rows], carry))
+        return jax.tree.map(functools.partial(_write, rows, needed[rows]), results, found)
+
+    return jax.lax.fori_loop(0, calls, step, default)
+
+
+def calibrate_threshold(
+    confidence: Float[np.ndarray, " n"],
+    error_draft: Float[np.ndarray, " n"],
+    error_main: Float[np.ndarray, " n"],
+    max_excess: float = 0.03,
+) -> float:
+    """The threshold of the largest exit share whose mean error is within bounds.
+
+    Args:
+      confidence: of the draft on frames that no head was trained on.
+      error_draft: error of each frame's actions if it exits.
+      error_main: error if it stays.
+      max_excess: the mean error may be 1 + max_excess times that of the main head.
+
+    Returns:
+      The confidence from which to exit; inf if no frame may.
+
+    Raises:
+      ValueError: if there are no frames, or the confidence is not finite.
+    """
+    if not len(confidence) or not np.isfinite(confidence).all():
+        raise ValueError(f"confidence must be finite, of at least 1 frame, got {confidence!r}")
+    order = np.argsort(-confidence, kind="stable")
+    excess = np.cumsum((error_draft - error_main)[order], dtype=np.float64)
+    allowed = excess <= max_excess * error_main.sum(dtype=np.float64)
+    # Frames of one confidence exit together.
+    allowed[:-1] &= np.diff(confidence[order]) < 0
+    return float(confidence[order][np.flatnonzero(allowed)[-1]]) if allowed.any() else float("inf")
+
+
+def curve(
+    confidence: Float[np.ndarray, " n"],
+    error_draft: Float[np.ndarray, " n"],
+    error_main: Float[np.ndarray, " n"],
+    thresholds: Sequence[float],
+    flops: Cost,
+    seconds: Cost,
+) -> list[CurvePoint]:
+    """What each threshold would do on these frames, one sample at a time."""
+
+    def point(threshold: float) -> CurvePoint:
+        exits = confidence >= threshold
+        share = float(exits.mean())
+        relative_flops, relative_seconds = (
+            (share * cost.exit + (1 - share) * cost.stay) / cost.full for cost in (flops, seconds)
+        )
+        error = np.where(exits, error_draft, error_main).mean(dtype=np.float64)
+        relative_error = float(error / error_main.mean(dtype=np.float64))
+        return CurvePoint(threshold, share, relative_flops, relative_seconds, relative_error)
+
+    return [point(threshold) for threshold in thresholds]
+
+
+def _write(rows: Int[Array, " n"], wanted: Bool[Array, " n"], results: Array, new: Array) -> Array:
+    wanted = wanted.reshape(-1, *[1] * (new.ndim - 1))
+    return results.at[rows].set(jnp.where(jnp.broadcast_to(wanted, new.shape), new, results[rows]))

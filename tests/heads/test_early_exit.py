@@ -1,0 +1,194 @@
+"""Work that is not needed is not done, and thresholds are the best that the bound allows."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rfsq_jax import autoencoder
+from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.backbones.protocol import BackboneSpec
+from rfsq_jax.heads import early_exit as exits
+from rfsq_jax.heads.config import Readout
+from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
+from rfsq_jax.rfsq import RFSQConfig, RFSQState
+from tests.heads.samples import CODES, SHAPE, features, heads, states
+
+BATCH = 5
+MODEL = AutoencoderConfig(rfsq=RFSQConfig(dim=CODES.dim, num_layers=CODES.num_layers))
+
+
+PARAMS, STATE = autoencoder.init(MODEL, jax.random.key(0))
+MEAN = 0.3 * jax.random.normal(jax.random.key(1), STATE.mean.shape)
+DECODER = Decoder(MODEL, PARAMS, RFSQState(MEAN, STATE.scale))
+BOTH = heads()
+
+
+class CountingBackbone:
+    """Stored features as inputs; counts the rows that its late part was called with."""
+
+    spec = BackboneSpec("stored", "0", 0, 0, "none", {"early": SHAPE.early, "final": SHAPE.final})
+
+    def __init__(self):
+        self.params = {}
+        self.rows: list[int] = []
+
+    def prepare(self, images, instructions, state):
+        raise NotImplementedError
+
+    def embed(self, images, instructions, state, depth="final"):
+        raise NotImplementedError
+
+    def early(self, params, inputs):
+        return inputs["early"], inputs["final"]
+
+    def late(self, params, carry):
+        jax.debug.callback(lambda: self.rows.append(len(carry)))
+        return carry
+
+
+@functools.cache
+def program(readout: Readout, block: int):
+    """The decision as one program, and the backbone that counts for it."""
+    backbone = CountingBackbone()
+
+    @jax.jit
+    def act(inputs, state, threshold):
+        return exits.early_exit(
+            backbone, BOTH, DECODER, readout, {}, inputs, state, threshold, block
+        )
+
+    return act, backbone.rows
+
+
+def run(threshold: float, readout: Readout = "argmax", block: int = 2):
+    act, rows = program(readout, block)
+    rows.clear()
+    result = act(inputs(), states(BATCH), threshold)
+    jax.effects_barrier()
+    return result, list(rows)
+
+
+def inputs() -> dict[str, np.ndarray]:
+    return {"early": features(SHAPE.early, BATCH), "final": features(SHAPE.final, BATCH)}
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=9), st.integers(1, 12))
+def test_only_rows_that_need_it_are_run_in_as_few_blocks_as_can_be(mask, block):
+    needed = np.array(mask)
+    values = np.arange(3.0 * len(mask), dtype=np.float32).reshape(-1, 3)
+    carry = {"x": values, "y": -values[:, 0]}
+    default = (np.full_like(values, 99.0), np.full(len(mask), -1.0, np.float32))
+    calls = []
+
+    def function(rows):
+        jax.debug.callback(lambda: calls.append(1))
+        return rows["x"] ** 2, rows["y"] + 1
+
+    where = jax.jit(lambda *args: exits.run_where(args[0], function, args[1], args[2], block))
+    found = where(jnp.asarray(needed), carry, default)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(found[0], np.where(needed[:, None], values**2, 99.0))
+    np.testing.assert_array_equal(found[1], np.where(needed, 1 - values[:, 0], -1.0))
+    assert len(calls) == math.ceil(needed.sum() / min(block, len(mask)))
+
+
+def test_a_block_without_rows_is_refused():
+    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
+        exits.run_where(jnp.array([True]), lambda x: x, jnp.ones(1), jnp.ones(1), 0)
+
+
+@pytest.mark.parametrize("readout", ["argmax", "expected"])
+def test_an_infinite_threshold_is_the_main_head(readout):
+    result, rows = run(math.inf, readout)
+    main = predict_main(BOTH, "tokens", DECODER, inputs()["final"], states(BATCH))
+    expected = main.expected if readout == "expected" else main.actions
+    np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-5)
+    assert not result.exited.any()
+    assert rows == [2, 2, 2]
+
+
+@pytest.mark.parametrize("readout", ["argmax", "expected"])
+def test_a_threshold_below_everything_is_the_draft_and_the_late_part_rests(readout):
+    result, rows = run(-math.inf, readout)
+    logits = BOTH.draft(inputs()["early"], states(BATCH))
+    expected = exits.prefix_actions(DECODER, logits, readout)
+    np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-6)
+    assert result.exited.all()
+    assert rows == []
+
+
+def test_confident_samples_exit_and_the_others_stay():
+    (draft, *_), (main, *_) = run(-math.inf), run(math.inf)
+    (_, _, sure), _ = run(math.inf)
+    threshold = float(np.median(sure))
+    (actions, exited, _), rows = run(threshold, block=1)
+    np.testing.assert_array_equal(exited, np.asarray(sure) >= threshold)
+    assert rows == [1] * int((~exited).sum())
+    expected = np.where(exited[:, None, None], draft.actions, main.actions)
+    np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_confidence_is_highest_for_one_certain_level_and_lowest_for_equal_ones():
+    logits = np.zeros((3, 4, 3, 2, 7), np.float32)
+    logits[0, ..., 2] = 50.0
+    logits[1, ..., 2] = 1.0
+    found = np.asarray(exits.confidence(jnp.asarray(logits)))
+    np.testing.assert_allclose(found[[0, 2]], [0.0, -np.log(7)], atol=1e-6)
+    assert found[0] > found[1] > found[2]
+
+
+@pytest.mark.parametrize("readout", ["argmax", "expected"])
+def test_the_expected_residual_is_the_next_layers_mean(readout):
+    logits = BOTH.draft(inputs()["early"], states(BATCH))
+    moved = DECODER._replace(state=RFSQState(MEAN.at[0].add(MEAN[CODES.coarse]), STATE.scale))
+    expected = getattr(of_logits(moved, logits), "expected" if readout == "expected" else "actions")
+    found = exits.prefix_actions(DECODER, logits, readout)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+frames = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(
+        *(
+            st.lists(st.integers(0, top), min_size=n, max_size=n).map(
+                lambda v: np.asarray(v, np.float32)
+            )
+            for top in (6, 9, 9)
+        )
+    )
+)
+
+
+@given(frames, st.sampled_from([0.0, 0.03, 0.5]))
+def test_the_threshold_lets_as_many_exit_as_the_bound_allows(frames, max_excess):
+    confidence, draft, main = frames
+    found = exits.calibrate_threshold(confidence, draft, main, max_excess)
+    shares = {-math.inf: 0.0}
+    for threshold in [*np.unique(confidence), math.inf]:
+        error = np.where(confidence >= threshold, draft, main).mean()
+        if error <= (1 + max_excess) * main.mean() + 1e-6:
+            shares[float(threshold)] = float((confidence >= threshold).mean())
+    assert float((confidence >= found).mean()) == max(shares.values())
+    assert found in shares
+
+
+@pytest.mark.parametrize("values", [[], [0.0, math.nan]])
+def test_calibration_refuses_what_it_cannot_use(values):
+    errors = np.ones(len(values), np.float32)
+    with pytest.raises(ValueError, match="confidence must be finite, of at least 1 frame"):
+        exits.calibrate_threshold(np.array(values, np.float32), errors, errors)
+
+
+def test_the_curve_runs_from_the_main_head_to_the_draft():
+    confidence = np.array([0.0, 1.0, 2.0, 3.0], np.float32)
+    draft, main = np.full(4, 3.0, np.float32), np.full(4, 2.0, np.float32)
+    flops, seconds = exits.Cost(100.0, 40.0, 110.0), exits.Cost(1.0, 0.5, 1.25)
+    points = exits.curve(confidence, draft, main, [math.inf, 2.0, -math.inf], flops, seconds)
+    assert points[0] == (math.inf, 0.0, 1.1, 1.25, 1.0)
+    assert points[1] == pytest.approx((2.0, 0.5, 0.75, 0.875, 1.25))
+    assert points[2] == (-math.inf, 1.0, 0.4, 0.5, 1.5)
