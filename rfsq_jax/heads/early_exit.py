@@ -15,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rfsq_jax.backbones.protocol import Backbone, Inputs, Params
+from rfsq_jax.backbones.protocol import Backbone, Carry, Inputs, Params
 from rfsq_jax.heads.config import Readout
 from rfsq_jax.heads.model import Heads
-from rfsq_jax.heads.prediction import Decoder, expected_levels, predict_main
+from rfsq_jax.heads.prediction import Decoder, predict_main, prefix_actions
 from rfsq_jax.rfsq.layers import AnyArray
+
+NEVER = float(np.finfo(np.float32).max)
+"""A threshold that no confidence reaches; finite, so that JSON can hold it."""
 
 
 class EarlyExit(NamedTuple):
@@ -89,42 +92,51 @@ def early_exit(
       params: of the backbone.
       inputs: of `Backbone.prepare`.
       state: normalised.
-      threshold: confidence from which a sample exits; -inf: all, inf: none.
+      threshold: confidence from which a sample exits; -inf: all, NEVER: none.
       block: samples that stay together; of the last block some may be computed in vain.
     """
-    features, carry = backbone.early(params, inputs)
-    logits = heads.draft(features, state)
-    sure = confidence(logits)
+    drafted, sure, carry = draft_part(backbone, heads, decoder, readout, params, inputs, state)
     exited = sure >= threshold
 
-    def stay(carry: tuple[Any, Array]) -> Float[Array, "n t a"]:
-        late, state = carry
-        prediction = predict_main(heads, "tokens", decoder, backbone.late(params, late), state)
-        return prediction.expected if readout == "expected" else prediction.actions
+    def stay(rows: tuple[Carry, Array]) -> Float[Array, "n t a"]:
+        return main_part(backbone, heads, decoder, readout, params, *rows)
 
-    drafted = prefix_actions(decoder, logits, readout)
     actions = run_where(~exited, stay, (carry, jnp.asarray(state)), drafted, block)
     return EarlyExit(actions, exited, sure)
+
+
+def draft_part(
+    backbone: Backbone,
+    heads: Heads,
+    decoder: Decoder,
+    readout: Readout,
+    params: Params,
+    inputs: Inputs,
+    state: Float[AnyArray, "b 8"],
+) -> tuple[Float[Array, "b t a"], Float[Array, " b"], Carry]:
+    """What runs for every sample: the draft's actions and confidence, and what the rest needs."""
+    features, carry = backbone.early(params, inputs)
+    logits = heads.draft(features, state)
+    return prefix_actions(decoder, logits, readout), confidence(logits), carry
+
+
+def main_part(
+    backbone: Backbone,
+    heads: Heads,
+    decoder: Decoder,
+    readout: Readout,
+    params: Params,
+    carry: Carry,
+    state: Float[AnyArray, "b 8"],
+) -> Float[Array, "b t a"]:
+    """What runs for samples that stay: late part and main head."""
+    prediction = predict_main(heads, "tokens", decoder, backbone.late(params, carry), state)
+    return prediction.expected if readout == "expected" else prediction.actions
 
 
 def confidence(logits: Float[Array, "b t d p k"]) -> Float[Array, " b"]:
     """The mean log-probability of the draft's likeliest levels, over all tokens of a chunk."""
     return jax.nn.log_softmax(logits).max(axis=-1).mean(axis=(1, 2, 3))
-
-
-def prefix_actions(
-    decoder: Decoder, logits: Float[Array, "b t d p k"], readout: Readout
-) -> Float[Array, "b t a"]:
-    """Normalised actions of the coarse layers and the expected residual behind them.
-
-    A layer's grid is centred on its mean residual, so the middle level of the next layer is the
-    expected residual: `mean[P]` of a robust tokenizer, 0 of a naive one.
-    """
-    levels = expected_levels(logits)
-    if readout == "argmax":
-        levels = jnp.argmax(logits, axis=-1).astype(jnp.float32)
-    middle = jnp.full_like(levels[..., :1], (logits.shape[-1] - 1) / 2)
-    return decoder.expected(jnp.concatenate([levels, middle], axis=-1))
 
 
 def run_where(
@@ -177,7 +189,7 @@ def calibrate_threshold(
       max_excess: the mean error may be 1 + max_excess times that of the main head.
 
     Returns:
-      The confidence from which to exit; inf if no frame may.
+      The confidence from which to exit; NEVER if no frame may.
 
     Raises:
       ValueError: if there are no frames, or the confidence is not finite.
@@ -189,7 +201,7 @@ def calibrate_threshold(
     allowed = excess <= max_excess * error_main.sum(dtype=np.float64)
     # Frames of one confidence exit together.
     allowed[:-1] &= np.diff(confidence[order]) < 0
-    return float(confidence[order][np.flatnonzero(allowed)[-1]]) if allowed.any() else float("inf")
+    return float(confidence[order][np.flatnonzero(allowed)[-1]]) if allowed.any() else NEVER
 
 
 def curve(

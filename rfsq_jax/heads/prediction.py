@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax.heads.config import Readout
 from rfsq_jax.heads.decoding import greedy_logits
 from rfsq_jax.heads.model import Heads
 from rfsq_jax.rfsq import RFSQState
@@ -51,9 +52,9 @@ class Prediction(NamedTuple):
       codes: int32 [B, T, D, L], or bins [B, T, A]; None for regression.
     """
 
-    actions: Float[Array, "b t a"]
-    expected: Float[Array, "b t a"]
-    codes: Int[Array, "..."] | None
+    actions: Float[AnyArray, "b t a"]
+    expected: Float[AnyArray, "b t a"]
+    codes: Int[AnyArray, "..."] | None
 
 
 def predict_main(
@@ -72,14 +73,10 @@ def predict_main(
     return of_logits(decoder, greedy_logits(heads.main, features, state))
 
 
-def predict_draft(
-    heads: Heads,
-    decoder: Decoder,
-    features: Float[AnyArray, "b s e"],
-    state: Float[AnyArray, "b 8"],
-) -> Prediction:
-    """The draft head: the coarse layers from early features."""
-    return of_logits(decoder, heads.draft(features, state))
+def of_draft(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Prediction:
+    """Logits of the coarse layers -> both readouts, the residual behind them expected."""
+    actions, expected = (prefix_actions(decoder, logits, each) for each in ("argmax", "expected"))
+    return Prediction(actions, expected, jnp.argmax(logits, axis=-1))
 
 
 def expected_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
@@ -88,8 +85,23 @@ def expected_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     return jnp.einsum("...k,k->...", jax.nn.softmax(logits), levels)
 
 
+def prefix_actions(
+    decoder: Decoder, logits: Float[Array, "b t d p k"], readout: Readout
+) -> Float[Array, "b t a"]:
+    """Normalised actions of the coarse layers and the expected residual behind them.
+
+    A layer's grid is centred on its mean residual, so the middle level of the next layer is the
+    expected residual: `mean[P]` of a robust tokenizer, 0 of a naive one.
+    """
+    levels = expected_levels(logits)
+    if readout == "argmax":
+        levels = jnp.argmax(logits, axis=-1).astype(jnp.float32)
+    middle = jnp.full_like(levels[..., :1], (logits.shape[-1] - 1) / 2)
+    return decoder.expected(jnp.concatenate([levels, middle], axis=-1))
+
+
 def of_logits(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:
-    """Logits of all layers, or of the first -> both readouts."""
+    """Logits of all layers -> both readouts."""
     codes = jnp.argmax(logits, axis=-1)
     expected = decoder.expected(expected_levels(logits))
     return Prediction(decoder.actions(codes), expected, codes)

@@ -104,8 +104,8 @@ def test_a_block_without_rows_is_refused():
 
 
 @pytest.mark.parametrize("readout", ["argmax", "expected"])
-def test_an_infinite_threshold_is_the_main_head(readout):
-    result, rows = run(math.inf, readout)
+def test_a_threshold_above_everything_is_the_main_head(readout):
+    result, rows = run(exits.NEVER, readout)
     main = predict_main(BOTH, "tokens", DECODER, inputs()["final"], states(BATCH))
     expected = main.expected if readout == "expected" else main.actions
     np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-5)
@@ -168,8 +168,8 @@ frames = st.integers(1, 40).flatmap(
 def test_the_threshold_lets_as_many_exit_as_the_bound_allows(frames, max_excess):
     confidence, draft, main = frames
     found = exits.calibrate_threshold(confidence, draft, main, max_excess)
-    shares = {-math.inf: 0.0}
-    for threshold in [*np.unique(confidence), math.inf]:
+    shares = {exits.NEVER: 0.0}
+    for threshold in np.unique(confidence):
         error = np.where(confidence >= threshold, draft, main).mean()
         if error <= (1 + max_excess) * main.mean() + 1e-6:
             shares[float(threshold)] = float((confidence >= threshold).mean())
