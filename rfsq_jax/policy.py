@@ -6,20 +6,26 @@ Axes: B environments · C cameras · H, W image · T steps of a chunk · A actio
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.heads import model, proprio
-from rfsq_jax.heads.prediction import Decoder, predict_main
+from rfsq_jax.heads.config import Readout
+from rfsq_jax.heads.decoding import speculate_logits
+from rfsq_jax.heads.early_exit import early_exit
+from rfsq_jax.heads.prediction import Decoder, Prediction, of_logits, predict_main
 from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
+
+Mode = Literal["greedy", "speculative", "early_exit"]
+MODES = ("greedy", "speculative", "early_exit")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,13 +50,21 @@ class Policy:
     Attributes:
       parts: heads, tokenizer and what they were trained with.
       backbone: the frozen backbone.
+      mode: how codes are decoded, see `__init__`.
     """
 
-    def __init__(self, parts: PolicyParts, backbone: Backbone) -> None:
+    def __init__(self, parts: PolicyParts, backbone: Backbone, mode: Mode = "greedy") -> None:
         """Joins them.
 
+        Args:
+          parts: from `load_policy`.
+          backbone: what the heads were trained on.
+          mode: "greedy"; "speculative", which gives the same actions; or "early_exit", which stops
+            after the early part of the backbone where the draft head is sure.
+
         Raises:
-          ValueError: if the heads were trained on features of another backbone or version.
+          ValueError: if the heads were trained on features of another backbone or version, or have
+            no draft, or no calibrated threshold, where the mode needs one.
         """
         expected = (parts.backbone, parts.backbone_version)
         if (backbone.spec.name, backbone.spec.version) != expected:
@@ -58,24 +72,30 @@ class Policy:
                 f"backbone must be {expected[0]!r} of version {expected[1]}, "
                 f"got {backbone.spec.name!r} of version {backbone.spec.version}"
             )
+        _check_mode(parts, mode)
         self.parts = parts
         self.backbone = backbone
-        self._act = jax.jit(functools.partial(_greedy, backbone, parts))
+        self.mode = mode
+        self._act = jax.jit(_actor(backbone, parts, mode))
 
     @classmethod
-    def from_pretrained(cls, path_or_name: str | Path, backbone: Backbone | None = None) -> Policy:
+    def from_pretrained(
+        cls, path_or_name: str | Path, backbone: Backbone | None = None, mode: Mode = "greedy"
+    ) -> Policy:
         """Loads a bundled policy by name ("small") or a folder that `save_pretrained` wrote.
 
         Args:
           path_or_name: which.
           backbone: by default the one that the policy names.
+          mode: see `__init__`.
 
         Raises:
           FileNotFoundError: if there is no such name or folder; it lists the names.
-          ValueError: if the files are damaged, of a newer format, or of another backbone.
+          ValueError: if the files are damaged, of a newer format, or of another backbone, or do not
+            allow the mode.
         """
         parts = load_policy(resolve(path_or_name))
-        return cls(parts, get_backbone(parts.backbone) if backbone is None else backbone)
+        return cls(parts, get_backbone(parts.backbone) if backbone is None else backbone, mode)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes heads and tokenizer, not the backbone; the folder is whole or absent."""
@@ -108,21 +128,40 @@ class Policy:
         return np.clip(actions, -1.0, 1.0)
 
 
-def _greedy(
-    backbone: Backbone,
-    parts: PolicyParts,
-    backbone_params: Any,
-    params: model.Params,
-    inputs: Any,
-    state: Array,
-) -> Float[Array, "b t a"]:
-    _, carry = backbone.early(backbone_params, inputs)
-    features = backbone.late(backbone_params, carry)
-    heads = model.bind(parts.config, parts.shape, params)
+def _actor(backbone: Backbone, parts: PolicyParts, mode: Mode) -> Callable[..., Array]:
+    """Returns a pure function of (backbone's params, heads' params, inputs, state)."""
+    config, readout = parts.config, parts.config.readout
     decoder = Decoder(parts.tokenizer.config, *parts.tokenizer.fitted[:2])
-    relative = proprio.normalize(parts.statistics, state)
-    prediction = predict_main(heads, parts.config.kind, decoder, features, relative)
-    return prediction.expected if parts.config.readout == "expected" else prediction.actions
+
+    def act(frozen: Any, params: model.Params, inputs: Any, state: Array) -> Float[Array, "b t a"]:
+        heads = model.bind(config, parts.shape, params)
+        state = proprio.normalize(parts.statistics, state)
+        if mode == "early_exit":
+            threshold = np.inf if parts.threshold is None else parts.threshold
+            result = early_exit(backbone, heads, decoder, readout, frozen, inputs, state, threshold)
+            return result.actions
+        early, carry = backbone.early(frozen, inputs)
+        final = backbone.late(frozen, carry)
+        if mode == "speculative":
+            proposal = heads.draft(early, state).argmax(axis=-1)
+            logits, _ = speculate_logits(heads.main, proposal, final, state)
+            return _read(of_logits(decoder, logits), readout)
+        return _read(predict_main(heads, config.kind, decoder, final, state), readout)
+
+    return act
+
+
+def _read(prediction: Prediction, readout: Readout) -> Float[Array, "b t a"]:
+    return jnp.asarray(prediction.expected if readout == "expected" else prediction.actions)
+
+
+def _check_mode(parts: PolicyParts, mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if mode != "greedy" and parts.config.draft is None:
+        raise ValueError(f"mode {mode!r} needs a draft head, which this policy does not have")
+    if mode == "early_exit" and parts.threshold is None:
+        raise ValueError("mode 'early_exit' needs a calibrated threshold, got none")
 
 
 def _padded(leaf: np.ndarray) -> np.ndarray:

@@ -61,8 +61,17 @@ def train_policy(
         )
     everything = evaluation.predict_all(predict, params, held_out)
     figures = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
+    exits = evaluation.calibrate(everything, held_out, training.model.readout)
+    figures["early_exit"] = exits
     parts = PolicyParts(
-        spec.name, spec.version, training.model, shape, params, statistics, tokenizer
+        backbone=spec.name,
+        backbone_version=spec.version,
+        config=training.model,
+        shape=shape,
+        params=params,
+        statistics=statistics,
+        tokenizer=tokenizer,
+        threshold=None if exits is None else exits["threshold"],
     )
     return parts, figures
 

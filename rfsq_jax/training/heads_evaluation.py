@@ -18,9 +18,11 @@ from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.heads import model, proprio
 from rfsq_jax.heads.config import HeadsConfig
+from rfsq_jax.heads.early_exit import calibrate_threshold, confidence
 from rfsq_jax.heads.model import HeadsShape
-from rfsq_jax.heads.prediction import Decoder, Prediction, predict_draft, predict_main
+from rfsq_jax.heads.prediction import Decoder, Prediction, of_draft, predict_main
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.training.heads import BEST_METRIC, Batch
 from rfsq_jax.training.heads_data import HeadsData
 
@@ -34,12 +36,14 @@ class HeldOut(NamedTuple):
     Attributes:
       main: of the main head, greedy.
       draft: of the draft head, if there is one.
+      confidence: float32 [N], the draft's; else None.
       given: codes of the main head when its fine layers see the true coarse codes; else None.
     """
 
     main: Prediction
     draft: Prediction | None
-    given: Int[np.ndarray, "n t d l"] | None
+    confidence: Float[AnyArray, " n"] | None
+    given: Int[AnyArray, "n t d l"] | None
 
 
 Predict = Callable[[model.Params, Batch], HeldOut]
@@ -55,17 +59,18 @@ def make_predict(
         heads = model.bind(config, shape, params)
         state = proprio.normalize(statistics, batch.state)
         main = predict_main(heads, config.kind, decoder, batch.final, state)
-        draft = None
+        draft = sure = None
         if config.draft is not None:
-            draft = predict_draft(heads, decoder, batch.early, state)
+            logits = heads.draft(batch.early, state)
+            draft, sure = of_draft(decoder, logits), confidence(logits)
         given = None
         if config.kind == "tokens":
             hidden = heads.main.hidden(batch.final, state)
             coarse = batch.targets[..., : shape.codes.coarse].astype(jnp.int32)
-            logits = heads.main.fine(hidden, coarse)
-            fine = jnp.argmax(logits, axis=-1)
-            given = jnp.concatenate([main.codes[..., : shape.codes.coarse], fine], axis=-1)
-        return HeldOut(main, draft, given)
+            fine = jnp.argmax(heads.main.fine(hidden, coarse), axis=-1)
+            own = jnp.argmax(heads.main.coarse(hidden), axis=-1)
+            given = jnp.concatenate([own, fine], axis=-1)
+        return HeldOut(main, draft, sure, given)
 
     return predict
 
@@ -90,20 +95,47 @@ def make_evaluate(
 
     def evaluate(params: model.Params) -> dict[str, float]:
         held_out = predict_all(predict, params, data)
-        actions = getattr(held_out.main, "expected" if readout == "expected" else "actions")
         figures = {
-            BEST_METRIC: float(np.abs(actions - data.actions).mean()),
-            "error_argmax": float(np.abs(held_out.main.actions - data.actions).mean()),
-            "error_expected": float(np.abs(held_out.main.expected - data.actions).mean()),
+            "error_argmax": _error(held_out.main.actions, data),
+            "error_expected": _error(held_out.main.expected, data),
         }
+        figures[BEST_METRIC] = figures[f"error_{readout}"]
         if held_out.main.codes is not None:
-            figures["held_out_accuracy"] = float((held_out.main.codes == data.targets).mean())
+            hits = np.asarray(held_out.main.codes) == data.targets
+            figures["held_out_accuracy"] = float(np.mean(hits))
         if held_out.draft is not None:
-            error = np.abs(held_out.draft.expected - data.actions)
-            figures["draft_error_expected"] = float(error.mean())
+            figures["draft_error_expected"] = _error(held_out.draft.expected, data)
         return figures
 
     return evaluate
+
+
+def calibrate(held_out: HeldOut, data: HeadsData, readout: str) -> Figures | None:
+    """Chooses the early-exit threshold on every second held-out episode, measures it on the rest.
+
+    Returns:
+      the threshold, and on the other episodes: the share that exits, the mean absolute error of
+      normalised actions, and that of the main head alone. None without a draft; a threshold of
+      None where no frame may exit.
+    """
+    if held_out.draft is None or held_out.confidence is None:
+        return None
+    field = "expected" if readout == "expected" else "actions"
+    main, draft = (
+        np.abs(np.asarray(getattr(each, field)) - data.actions).mean(axis=(1, 2))
+        for each in (held_out.main, held_out.draft)
+    )
+    episodes = data.store.episode[data.rows]
+    chosen = np.isin(episodes, np.unique(episodes)[::2])
+    sure = np.asarray(held_out.confidence)
+    threshold = calibrate_threshold(sure[chosen], draft[chosen], main[chosen])
+    exits = sure[~chosen] >= threshold
+    return {
+        "threshold": threshold if np.isfinite(threshold) else None,
+        "exit_share": float(exits.mean()),
+        "error": float(np.where(exits, draft[~chosen], main[~chosen]).mean()),
+        "error_of_main": float(main[~chosen].mean()),
+    }
 
 
 def measure(
@@ -114,23 +146,24 @@ def measure(
         "frames": len(data),
         "actions": _action_figures(held_out, data, normalization),
     }
-    codes = held_out.main.codes
-    if codes is None:
+    if held_out.main.codes is None:
         return figures
-    if held_out.given is None:
-        figures["accuracy"] = {"main": float((codes == data.targets).mean())}
-        return figures
+    codes = np.asarray(held_out.main.codes)
     truth = data.targets
+    if held_out.given is None:
+        figures["accuracy"] = {"main": float(np.mean(codes == truth))}
+        return figures
     figures["accuracy"] = {
         "main": _per_layer(codes == truth),
-        "main_given_true_coarse": _per_layer(held_out.given == truth),
+        "main_given_true_coarse": _per_layer(np.asarray(held_out.given) == truth),
         "commonest_level": _per_layer(truth == commonest(train.targets, per_dim=False)),
         "commonest_level_of_dim": _per_layer(truth == commonest(train.targets, per_dim=True)),
     }
-    if held_out.draft is not None and held_out.draft.codes is not None:
-        coarse = held_out.draft.codes.shape[-1]
-        figures["accuracy"]["draft"] = _per_layer(held_out.draft.codes == truth[..., :coarse])
-        agreement = held_out.draft.codes == codes[..., :coarse]
+    if held_out.draft is not None:
+        drafted = np.asarray(held_out.draft.codes)
+        coarse = drafted.shape[-1]
+        figures["accuracy"]["draft"] = _per_layer(drafted == truth[..., :coarse])
+        agreement = drafted == codes[..., :coarse]
         figures["agreement"] = {
             "per_layer": _per_layer(agreement),
             "per_step": agreement.all(axis=(-1, -2)).mean(axis=0).tolist(),
@@ -148,12 +181,10 @@ def commonest(codes: Int[np.ndarray, "n t d l"], *, per_dim: bool) -> Int[np.nda
 def gripper_f1(actions: Float[np.ndarray, "n t a"], truth: Float[np.ndarray, "n t a"]) -> float:
     """F1 of "close" per step; 1.0 where nothing closes and nothing is said to."""
     said, true = actions[..., -1] > 0, truth[..., -1] > 0
-    wrong = np.sum(said != true)
-    return (
-        float(2 * np.sum(said & true) / max(2 * np.sum(said & true) + wrong, 1))
-        if (np.any(said) or np.any(true))
-        else 1.0
-    )
+    if not (said.any() or true.any()):
+        return 1.0
+    right = np.sum(said & true)
+    return float(2 * right / (2 * right + np.sum(said != true)))
 
 
 def _action_figures(held_out: HeldOut, data: HeadsData, normalization: Normalization) -> Figures:
@@ -164,14 +195,19 @@ def _action_figures(held_out: HeldOut, data: HeadsData, normalization: Normaliza
             "draft_expected": held_out.draft.expected,
         }
     truth = normalization.denormalize(data.actions)
+    arrays = {name: np.asarray(values) for name, values in readouts.items()}
     return {
         name: {
             "l1": float(np.abs(values - data.actions).mean()),
             **reconstruction_errors(truth, normalization.denormalize(values), normalization),
             "gripper_f1": gripper_f1(values, data.actions),
         }
-        for name, values in readouts.items()
+        for name, values in arrays.items()
     }
+
+
+def _error(values: Any, data: HeadsData) -> float:
+    return float(np.abs(np.asarray(values) - data.actions).mean())
 
 
 def _per_layer(hits: np.ndarray) -> list[float]:

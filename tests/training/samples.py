@@ -23,12 +23,13 @@ SPEC = BackboneSpec(
 def make_store(
     folder: Path, tokenizer: ActionTokenizer, chunks: np.ndarray, count: int, held_out: int
 ) -> FeatureStore:
-    """Features that show which chunk follows: one of a few, picked by the first image token."""
+    """Features whose image tokens show which of a few chunks follows; the rest shows nothing."""
     rng = np.random.default_rng(0)
     features = {}
     for name, depth in SPEC.depths.items():
         codes = rng.normal(size=(len(chunks), depth.tokens, depth.width))
         noise = 0.1 * rng.normal(size=(count, depth.tokens, depth.width))
+        codes[:, depth.image_tokens :] = codes[0, depth.image_tokens :]
         features[name] = (codes[np.arange(count) % len(chunks)] + noise).astype(np.float16)
     columns = {
         "state": rng.normal(size=(count, 8)).astype(np.float32),
