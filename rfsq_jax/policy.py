@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.heads import model, proprio
-from rfsq_jax.heads.config import Readout
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import early_exit
-from rfsq_jax.heads.prediction import Decoder, Prediction, of_logits, predict_main
+from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
 from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
 
 Mode = Literal["greedy", "speculative", "early_exit"]
@@ -145,14 +143,10 @@ def _actor(backbone: Backbone, parts: PolicyParts, mode: Mode) -> Callable[..., 
         if mode == "speculative":
             proposal = heads.draft(early, state).argmax(axis=-1)
             logits, _ = speculate_logits(heads.main, proposal, final, state)
-            return _read(of_logits(decoder, logits), readout)
-        return _read(predict_main(heads, config.kind, decoder, final, state), readout)
+            return of_logits(decoder, logits).read(readout)
+        return predict_main(heads, config.kind, decoder, final, state).read(readout)
 
     return act
-
-
-def _read(prediction: Prediction, readout: Readout) -> Float[Array, "b t a"]:
-    return jnp.asarray(prediction.expected if readout == "expected" else prediction.actions)
 
 
 def _check_mode(parts: PolicyParts, mode: str) -> None:

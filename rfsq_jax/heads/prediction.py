@@ -56,6 +56,10 @@ class Prediction(NamedTuple):
     expected: Float[AnyArray, "b t a"]
     codes: Int[AnyArray, "..."] | None
 
+    def read(self, readout: Readout) -> Float[Array, "b t a"]:
+        """The actions that a policy takes."""
+        return jnp.asarray(self.expected if readout == "expected" else self.actions)
+
 
 def predict_main(
     heads: Heads,
