@@ -1,0 +1,240 @@
+"""Measures speculative decoding and the early exit of a policy on held-out frames.
+
+    python -m eval.decoding --policy runs/heads/small/policy --features runs/features/small
+
+Are speculative tokens those of greedy decoding? How many proposals are accepted? What do exits save
+and cost? The threshold is chosen on every second held-out episode and measured on the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eval import _decoding_cost as cost
+from eval._decoding_figure import draw
+from eval._decoding_frames import Frames, measure_frames
+from eval._timing import Spread, busy_note, take_turns
+from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.checks import require, require_positive
+from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.heads.decoding import Acceptance
+from rfsq_jax.heads.early_exit import NEVER, Cost, CurvePoint, calibrate_threshold, curve
+from rfsq_jax.policy_files import PolicyParts, load_policy, resolve
+from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.tables import format_table
+
+LARGEST_TIME = 0.7
+EXIT_SHARES = tuple(np.linspace(0.0, 1.0, 21).tolist())
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingConfig:
+    """What is measured, on what.
+
+    Attributes:
+      policy: a bundled name, or a folder that train.heads wrote; token heads with a draft.
+      features: folder of train.features, of the policy's backbone and tokenizer.
+      rows: held-out frames at most, spread evenly.
+      batch_size: frames that are decoded together when tokens are compared.
+      max_excess: how much larger the mean error may be with early exits, relative.
+      rounds: how often every contestant takes its turn when time is measured.
+      calls: calls in one turn.
+      output: folder of results.json and decoding.png.
+    """
+
+    policy: str = "small"
+    features: Path = Path("runs/features/small")
+    rows: int = 10_000
+    batch_size: int = 16
+    max_excess: float = 0.03
+    rounds: int = 15
+    calls: int = 20
+    output: Path = Path("runs/decoding")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rows", "batch_size", "rounds", "calls")
+        require(self.max_excess >= 0, "max_excess", "0 or more", self.max_excess)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints the tables, writes results.json and the picture."""
+    config = parse(DecodingConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    try:
+        parts, backbone, store = load(config)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"eval.decoding: {error}", file=sys.stderr)
+        return 1
+    figures, points = run(config, parts, backbone, store)
+    with atomic_path(config.output / "decoding.png") as picture:
+        draw(figures, points, picture)
+    write_results(config.output, figures=figures, config=config)
+    return 0 if figures["speculation"]["identical"] == figures["speculation"]["chunks"] else 1
+
+
+def load(config: DecodingConfig) -> tuple[PolicyParts, Backbone, FeatureStore]:
+    """Opens policy, backbone and features, and checks that they fit each other.
+
+    Raises:
+      FileNotFoundError: if policy or features do not exist.
+      ValueError: if the policy has no draft, or was trained on other features.
+    """
+    parts = load_policy(resolve(config.policy))
+    if parts.config.draft is None:
+        raise ValueError(
+            "policy must have token heads with a draft, "
+            f"got kind {parts.config.kind!r} without one: {config.policy}"
+        )
+    backbone = get_backbone(parts.backbone)
+    if backbone.spec.version != parts.backbone_version:
+        expected = f"version {backbone.spec.version} of the backbone {parts.backbone!r}"
+        raise ValueError(f"policy must be of {expected}, got {parts.backbone_version}")
+    store = FeatureStore.open(config.features)
+    store.require(backbone.spec, parts.tokenizer)
+    if len(np.unique(store.episode[store.rows("held_out")])) < 2:
+        raise ValueError(f"features must hold at least 2 held-out episodes: {config.features}")
+    return parts, backbone, store
+
+
+def run(
+    config: DecodingConfig, parts: PolicyParts, backbone: Backbone, store: FeatureStore
+) -> tuple[dict[str, Any], list[CurvePoint]]:
+    """Measures everything; returns what results.json keeps, and the early-exit curve."""
+    note = busy_note()
+    rows = spread_rows(store.rows("held_out"), config.rows)
+    with progress_bar(len(rows), "decoding", "chunk") as bar:
+        frames, acceptance = measure_frames(parts, store, rows, config.batch_size, bar.update)
+    groups = {
+        "policy": cost.policy_contestants(parts, backbone, config.calls),
+        "heads": cost.heads_contestants(parts, config.calls),
+    }
+    with progress_bar(len(groups) * config.rounds, "timing", "round") as bar:
+        seconds = {
+            group: take_turns(contestants, config.rounds, bar.update)
+            for group, contestants in groups.items()
+        }
+    time = Cost(
+        *(Spread.of(seconds["policy"][name]).median for name in (cost.FULL, cost.EXIT, cost.STAY))
+    )
+    flops = cost.count_flops(parts, backbone)
+    chosen, points = exit_curve(frames, store.episode[rows], config.max_excess, flops, time)
+    speculation = acceptance_figures(frames, acceptance, parts)
+    print(speculation_text(speculation), timing_table(seconds), sep="\n\n", end="\n\n")
+    print(curve_table(points, chosen), verdict(points, chosen, 1 + config.max_excess), sep="\n")
+    print(note, end="\n" if note else "")
+    return {
+        "jax_backend": jax.default_backend(),
+        "speculation": speculation,
+        "seconds": seconds,
+        "flops": flops._asdict(),
+        "early_exit": {
+            "calibrated": chosen._asdict(),
+            "curve": [point._asdict() for point in points],
+            "error_of_main": float(frames.error_main.mean()),
+            "error_of_draft": float(frames.error_draft.mean()),
+        },
+    }, points
+
+
+def spread_rows(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
+    """At most `count` of the rows, spread evenly."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+
+
+def exit_curve(
+    frames: Frames, episode: Int[np.ndarray, " n"], max_excess: float, flops: Cost, seconds: Cost
+) -> tuple[CurvePoint, list[CurvePoint]]:
+    """Chooses the threshold on every second episode.
+
+    Returns:
+      the chosen threshold's point and the whole curve, both measured on the other episodes.
+    """
+    first = np.isin(episode, np.unique(episode)[::2])
+    threshold = calibrate_threshold(*_exit_columns(frames, first), max_excess)
+    shown = _exit_columns(frames, ~first)
+    ranked = np.sort(shown[0])[::-1]
+    places = [round(share * len(ranked)) for share in EXIT_SHARES]
+    thresholds = [float(ranked[place - 1]) if place else NEVER for place in places]
+    chosen, *points = curve(*shown, [threshold, *thresholds], flops, seconds)
+    return chosen, points
+
+
+def acceptance_figures(
+    frames: Frames, acceptance: Acceptance, parts: PolicyParts
+) -> dict[str, Any]:
+    """Shares of the draft's proposals that the main head would have said itself."""
+    chunks, codes = len(frames.identical), parts.shape.codes
+    return {
+        "chunks": chunks,
+        "identical": int(frames.identical.sum()),
+        "tokens_per_layer": (acceptance.tokens / (chunks * codes.horizon * codes.dim)).tolist(),
+        "steps": (acceptance.steps / chunks).tolist(),
+        "whole_chunks": float(acceptance.chunks / chunks),
+    }
+
+
+def speculation_text(figures: dict[str, Any]) -> str:
+    """Says whether speculation is lossless, and what it accepts."""
+    same, chunks = figures["identical"], figures["chunks"]
+    layers = ", ".join(f"L{i} {share:.1%}" for i, share in enumerate(figures["tokens_per_layer"]))
+    steps = ", ".join(f"{share:.1%}" for share in figures["steps"])
+    return (
+        f"{'pass' if same == chunks else 'FAIL'}  speculative tokens are those of greedy decoding "
+        f"on {same} of {chunks} held-out chunks\n"
+        f"accepted tokens: {layers}\naccepted steps, first to last: {steps}\n"
+        f"accepted chunks: {figures['whole_chunks']:.2%}"
+    )
+
+
+def timing_table(seconds: dict[str, dict[str, list[float]]]) -> str:
+    """Milliseconds at batch 1."""
+    rows = [
+        [f"{group}, {name}", str(Spread.of([1e3 * value for value in values]))]
+        for group, contestants in seconds.items()
+        for name, values in contestants.items()
+    ]
+    return format_table(["one chunk at a time", "ms"], rows) + "\nmedian (min to max) over rounds"
+
+
+def curve_table(points: Sequence[CurvePoint], chosen: CurvePoint) -> str:
+    """The early-exit curve, relative to the greedy policy; the calibrated threshold comes last."""
+    rows = [
+        [name, "never" if p.threshold == NEVER else f"{p.threshold:.4f}", f"{p.exit_share:.1%}",
+         f"{p.flops:.1%}", f"{p.seconds:.1%}", f"{p.error:.1%}"]
+        for name, p in [*(("", point) for point in points), ("calibrated", chosen)]
+    ]  # fmt: skip
+    return format_table(["early exit", "threshold", "exits", "FLOPs", "time", "error"], rows)
+
+
+def verdict(points: Sequence[CurvePoint], chosen: CurvePoint, largest_error: float) -> str:
+    """Says whether exits save the time that they should for the error that they may cost."""
+    enough = chosen.seconds <= LARGEST_TIME and chosen.error <= largest_error
+    on_curve = [p for p in points if p.seconds <= LARGEST_TIME and p.error <= largest_error]
+    return (
+        f"{'pass' if enough else 'FAIL'}  the calibrated threshold takes {chosen.seconds:.1%} of "
+        f"the time (at most {LARGEST_TIME:.0%} wanted) at {chosen.error:.1%} of the error (at most "
+        f"{largest_error:.0%}); {len(on_curve)} of {len(points)} points of the curve do both"
+    )
+
+
+def _exit_columns(
+    frames: Frames, chosen: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    return frames.confidence[chosen], frames.error_draft[chosen], frames.error_main[chosen]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
