@@ -96,11 +96,40 @@ def picture(path: Path, name: str, figures: Figures) -> None:
         axes[1].set(xlabel="step of the chunk", ylabel="steps with all of L0-L2 equal (%)")
         axes[1].set_title("Draft and main agree")
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
+        _tidy(axis)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
+
+
+def comparison_picture(path: Path, named: dict[str, Figures]) -> None:
+    """Draws token accuracy over the majority rate, one panel per run of token heads."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tokens = {
+        name: figures["accuracy"]
+        for name, figures in named.items()
+        if isinstance(figures.get("accuracy", {}).get("main"), list)
+    }
+    panels = max(len(tokens), 1)
+    figure, axes = pyplot.subplots(
+        1, panels, figsize=(4.2 * panels, 3.8), constrained_layout=True, squeeze=False
+    )
+    for axis, (name, accuracy) in zip(axes[0], tokens.items(), strict=False):
+        _draw_accuracy(axis, accuracy)
+        axis.set_title(name)
+        _tidy(axis)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)
+
+
+def _tidy(axis: Any) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.25)
 
 
 def _draw_accuracy(axis: Any, accuracy: dict[str, list[float]]) -> None:

@@ -1,0 +1,71 @@
+"""Puts finished runs of train.heads side by side: token accuracy by layer, action errors.
+
+python -m eval.heads --runs runs/heads/small runs/heads/small_naive runs/heads/small_blind
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.results import write_results
+from rfsq_jax.training import heads_report as report
+
+PICTURE = "heads.png"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadsComparison:
+    """Options of eval.heads.
+
+    Attributes:
+      runs: folders that train.heads wrote, on the same features.
+      output: where the table's figures and the picture go.
+    """
+
+    runs: tuple[Path, ...] = (Path("runs/heads/small"), Path("runs/heads/small_naive"))
+    output: Path = Path("runs/heads/comparison")
+
+
+def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
+    """Figures by the runs' names.
+
+    Raises:
+      SystemExit: if a run is missing or unfinished, or the runs did not read the same features.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    features = set()
+    for folder in config.runs:
+        path = folder / "results.json"
+        if not path.is_file():
+            raise SystemExit(f"{path} does not exist; finish that run with train.heads")
+        results = read_json(path)
+        found[folder.name] = results["figures"]
+        features.add(results["config"]["features"]["output"])
+    if len(features) > 1:
+        raise SystemExit(f"runs must share their features, got {', '.join(sorted(features))}")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    config = parse(HeadsComparison, argv, description="Put runs of train.heads side by side.")
+    named = read_runs(config)
+    print(report.accuracy_table(named))
+    print(report.action_table(named))
+    for name, figures in named.items():
+        if isinstance(figures.get("accuracy", {}).get("main"), list):
+            print(f"{name}\n{report.reference_note(figures)}")
+    report.comparison_picture(config.output / PICTURE, named)
+    print(f"picture: {config.output / PICTURE}")
+    print(f"figures: {write_results(config.output, figures=named, config=config)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

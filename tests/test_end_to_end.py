@@ -1,0 +1,64 @@
+"""The whole way once, as a user goes it: demonstrations, tokenizer, features, heads, an episode."""
+
+import json
+
+import numpy as np
+
+from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
+from rfsq_jax.libero.starts import official_start
+from rfsq_jax.libero.tasks import get_task
+from rfsq_jax.policy import Observations, Policy
+from train import ae, features, heads
+
+LOOP = ["loop.steps=40", "loop.steps-per-call=20", "loop.evaluate-every=40"]
+FEATURES = ["suites=libero_object", "episodes=20", "stride=24", "workers=2"]
+
+
+def options(prefix, settings):
+    return [f"--{prefix}{setting}" for setting in settings]
+
+
+def test_demonstrations_become_a_policy_that_acts_in_the_simulator(tmp_path):
+    tokenizer, stored, trained = (tmp_path / name for name in ("ae", "features", "heads"))
+    ae.main(
+        [
+            "--suites=libero_object",
+            "--against=None",
+            *options("training.", LOOP),
+            f"--output={tokenizer}",
+        ]
+    )
+    made_for = f"tokenizer={tokenizer / 'tokenizer'}"
+    features.main([*options("", [*FEATURES, made_for]), f"--output={stored}"])
+    figures = json.loads((stored / "results.json").read_text())["figures"]
+    assert figures["episodes"] == 20
+    assert figures["held_out_episodes"] == 10
+    heads.main(
+        [
+            *options("training.", LOOP),
+            *options("features.", [f"output={stored}"]),
+            f"--{made_for}",
+            f"--output={trained}",
+        ]
+    )
+    assert len(json.loads((trained / "results.json").read_text())["figures"]["accuracy"]["main"])
+    play(Policy.from_pretrained(trained / "policy"))
+
+
+def play(policy, chunks=2):
+    task = get_task("libero_object", 0)
+    size = policy.backbone.spec.image_size
+    with Environment(task, cameras=POLICY_CAMERAS, image_size=size) as env:
+        observation = env.reset(official_start(env, 0))
+        before = env.simulator_state
+        for _ in range(chunks):
+            pictures = env.render()
+            seen = Observations(
+                images=np.stack([pictures[camera] for camera in POLICY_CAMERAS])[None],
+                instructions=[task.instruction],
+                state=observation.state[None],
+            )
+            for action in policy.act(seen)[0]:
+                observation = env.step(action)
+        assert np.isfinite(env.simulator_state).all()
+        assert np.abs(env.simulator_state - before).max() > 1e-3
