@@ -168,7 +168,10 @@ def run_where(
     def step(index: Array, results: Any) -> Any:
         # The last slice is moved back to fit: it runs rows again, and rows that are not needed.
         rows = jax.lax.dynamic_slice(order, (index * block,), (block,))
-        found = function(jax.tree.map(lambda leaf: leaf[rows], carry))
+        taken = jax.tree.map(lambda leaf: leaf[rows], carry)
+        # Of a single row a compiler knows which it is, and would run the function once in advance.
+        taken, _ = jax.lax.optimization_barrier((taken, index))
+        found = function(taken)
         return jax.tree.map(functools.partial(_write, rows, needed[rows]), results, found)
 
     return jax.lax.fori_loop(0, calls, step, default)

@@ -98,6 +98,21 @@ def test_only_rows_that_need_it_are_run_in_as_few_blocks_as_can_be(mask, block):
     assert len(calls) == math.ceil(needed.sum() / min(block, len(mask)))
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_compiler_does_not_move_the_work_out_of_the_loop(size):
+    weights = jnp.ones((64, 64))
+
+    def work(x):
+        return jnp.tanh(x @ weights) @ weights
+
+    where = jax.jit(lambda needed, x: exits.run_where(needed, work, x, x, 1))
+    text = where.lower(jnp.zeros(size, bool), jnp.ones((size, 64))).compile().as_text()
+    entry = text[text.index("ENTRY") :]
+    assert "while(" in entry
+    assert " dot(" in text
+    assert " dot(" not in entry
+
+
 def test_a_block_without_rows_is_refused():
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):
         exits.run_where(jnp.array([True]), lambda x: x, jnp.ones(1), jnp.ones(1), 0)
