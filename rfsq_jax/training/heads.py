@@ -82,7 +82,7 @@ class HeadsTraining:
     model: HeadsConfig = HeadsConfig()
     loss: HeadsLoss = HeadsLoss()
     optimizer: OptimizerConfig = OptimizerConfig(
-        learning_rate=1e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
+        learning_rate=3e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
     )
     loop: LoopConfig = LoopConfig(steps=6_000, steps_per_call=10, evaluate_every=1_000)
     batch_size: int = 64
