@@ -1,13 +1,18 @@
 PYTHON ?= python3
-EXTRAS ?= sim,dev
+EXTRAS ?= sim,small,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow lint format types bundle clean
+.PHONY: train policy test test-slow lint format types bundle clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
+
+# From the bundled demonstrations to a policy: replays them for features, then trains heads.
+policy: $(STAMP)
+	$(BIN)/python -m train.features --config configs/small.py
+	$(BIN)/python -m train.heads --config configs/small.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
@@ -26,12 +31,13 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright
 
-# Renews what ships: the tokenizer of the package and the picture of the README.
-bundle: train
-	rm -rf rfsq_jax/bundled/libero
-	mkdir -p rfsq_jax/bundled .github
+# Renews what ships: tokenizer and policy of the package, and the pictures of the README.
+bundle: train policy
+	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
+	mkdir -p rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero
-	cp runs/ae/robust/tokenizer.png .github/tokenizer.png
+	cp -r runs/heads/small/policy rfsq_jax/bundled/policies/small
+	cp runs/ae/robust/tokenizer.png runs/heads/small/heads.png .github/
 
 clean:
 	rm -rf $(VENV) runs
