@@ -41,7 +41,7 @@ CAMERAS = 2
 IMAGE_SIZE = 256
 PREPROCESSING = (
     "block means or resize with antialiasing, (x - 127) / 128; grids as tokens, camera by camera, "
-    "row by row, then one token of hashed words and word pairs"
+    "row by row, then one token of hashed runs of one to three words"
 )
 
 
