@@ -5,12 +5,9 @@ import json
 import threading
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
-from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.heads import model
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.model import HeadsShape
@@ -18,47 +15,9 @@ from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.policy import Observations, Policy
 from rfsq_jax.policy_files import PolicyParts
 from rfsq_jax.tokenizer import ActionTokenizer
+from tests.fakes import SPEC, Patches
 
-SPEC = BackboneSpec(
-    name="patches",
-    version="00112233445566aa",
-    cameras=2,
-    image_size=8,
-    preprocessing="quarters of each picture",
-    depths={EARLY: Depth(9, 3, 8), FINAL: Depth(9, 5, 8)},
-)
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
-
-
-class Patches:
-    """Mean colours of quarters; then a fixed product. The instruction's token is its length."""
-
-    spec = SPEC
-
-    def __init__(self, spec=SPEC):
-        self.spec = spec
-        self.params = {"kernel": jax.random.normal(jax.random.key(0), (3, 5))}
-
-    def prepare(self, images, instructions, state):
-        check_images(images, 2)
-        check_instructions(instructions, len(images))
-        check_state(state, len(images))
-        words = np.array([[len(each)] * 3 for each in instructions], np.float32)
-        return {"images": images, "words": words / 50}
-
-    def early(self, params, inputs):
-        cut = inputs["images"].astype(jnp.float32) / 128 - 1
-        cut = cut.reshape(*cut.shape[:2], 2, 4, 2, 4, 3).mean(axis=(3, 5))
-        tokens = cut.reshape(len(cut), 8, 3)
-        tokens = jnp.concatenate([tokens, inputs["words"][:, None]], axis=1)
-        return tokens, tokens
-
-    def late(self, params, carry):
-        return jnp.tanh(carry @ params["kernel"])
-
-    def embed(self, images, instructions, state, depth=FINAL):
-        early, carry = self.early(self.params, self.prepare(images, instructions, state))
-        return early if depth == EARLY else self.late(self.params, carry)
 
 
 def make_parts(config=None, threshold=-1.0):

@@ -15,7 +15,6 @@ import re
 import numpy as np
 from jaxtyping import Float32
 
-
 LONGEST_RUN = 3
 
 

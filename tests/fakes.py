@@ -1,0 +1,74 @@
+"""A backbone of a few products, and files of demonstrations with pictures for it."""
+
+import time
+
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
+from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
+
+SPEC = BackboneSpec(
+    name="patches",
+    version="00112233445566aa",
+    cameras=2,
+    image_size=8,
+    preprocessing="quarters of each picture",
+    depths={EARLY: Depth(9, 3, 8), FINAL: Depth(9, 5, 8)},
+)
+
+
+class Patches:
+    """Mean colours of quarters; then a fixed product. The instruction's token is its length."""
+
+    spec = SPEC
+
+    def __init__(self, spec=SPEC):
+        self.spec = spec
+        self.params = {"kernel": jax.random.normal(jax.random.key(0), (3, 5))}
+
+    def prepare(self, images, instructions, state):
+        check_images(images, 2)
+        check_instructions(instructions, len(images))
+        check_state(state, len(images))
+        words = np.array([[len(each)] * 3 for each in instructions], np.float32)
+        return {"images": images, "words": words / 50}
+
+    def early(self, params, inputs):
+        cut = inputs["images"].astype(jnp.float32) / 128 - 1
+        cut = cut.reshape(*cut.shape[:2], 2, 4, 2, 4, 3).mean(axis=(3, 5))
+        tokens = cut.reshape(len(cut), 8, 3)
+        tokens = jnp.concatenate([tokens, inputs["words"][:, None]], axis=1)
+        return tokens, tokens
+
+    def late(self, params, carry):
+        return jnp.tanh(carry @ params["kernel"])
+
+    def embed(self, images, instructions, state, depth=FINAL):
+        early, carry = self.early(self.params, self.prepare(images, instructions, state))
+        return early if depth == EARLY else self.late(self.params, carry)
+
+
+class SlowPatches(Patches):
+    """As slow as a real backbone, to be killed at work."""
+
+    def prepare(self, images, instructions, state):
+        time.sleep(0.05)
+        return super().prepare(images, instructions, state)
+
+
+def write_demonstrations(path, lengths, seed=0, images=True):
+    """A file of the public layout, with 8 x 8 pictures of noise."""
+    rng = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        for number, steps in enumerate(lengths):
+            group = data.create_group(f"demo_{number}")
+            group["actions"] = rng.uniform(-1, 1, (steps, 7))
+            group["obs/ee_states"] = rng.normal(size=(steps, 6))
+            group["obs/gripper_states"] = rng.normal(size=(steps, 2))
+            if images:
+                for name in ("agentview_rgb", "eye_in_hand_rgb"):
+                    group[f"obs/{name}"] = rng.integers(0, 256, (steps, 8, 8, 3), np.uint8)

@@ -1,0 +1,106 @@
+"""Reading features: any rows, and nothing that is not what it should be."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Depth
+from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.tokenizer import ActionTokenizer
+from tests.fakes import SPEC
+from tests.features.samples import make, run_of
+
+
+@pytest.fixture(scope="module", params=["float16", "bfloat16"])
+def store(request, tmp_path_factory):
+    return make(run_of(tmp_path_factory.mktemp("store"), dtype=request.param))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make(run_of(tmp_path))
+    return tmp_path / "features"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_rows_come_in_the_order_asked(store, data):
+    rows = np.array(data.draw(st.lists(st.integers(0, len(store) - 1), max_size=20)), np.int64)
+    for depth in DEPTHS:
+        everything = store.gather(depth, np.arange(len(store)))
+        got = store.gather(depth, rows)
+        assert str(got.dtype) == store.manifest.dtype
+        np.testing.assert_array_equal(got.astype(np.float32), everything[rows].astype(np.float32))
+
+
+def test_splits_are_whole_episodes(store):
+    train, held_out = store.rows("train"), store.rows("held_out")
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, held_out])), store.rows("all"))
+    assert not set(store.episode[train]) & set(store.episode[held_out])
+    with pytest.raises(ValueError, match="split must be one of train, held_out, all"):
+        store.rows("test")
+
+
+def test_rows_and_depths_that_do_not_exist_are_refused(store):
+    with pytest.raises(IndexError, match=f"rows must be in 0..{len(store) - 1}"):
+        store.gather(FINAL, np.array([0, len(store)]))
+    with pytest.raises(ValueError, match="depth must be one of early, final"):
+        store.gather("middle", np.array([0]))
+
+
+def test_features_fit_their_heads_or_are_refused(store):
+    tokenizer = ActionTokenizer.from_pretrained("libero")
+    store.require(SPEC, tokenizer)
+    others = {
+        "backbone": dataclasses.replace(SPEC, version="ffffffffffffffff"),
+        "depths": dataclasses.replace(SPEC, depths={**SPEC.depths, EARLY: Depth(9, 4, 8)}),
+    }
+    for field, spec in others.items():
+        with pytest.raises(ValueError, match=f"features' {field} must be .* got"):
+            store.require(spec, tokenizer)
+    params, state, normalization = tokenizer.fitted
+    longer = ActionTokenizer.from_parts(tokenizer.config, params, state, normalization, horizon=4)
+    with pytest.raises(ValueError, match=r"chunk shape .* \(4, 7\), got \(8, 7\)"):
+        store.require(SPEC, longer)
+    shifted = Normalization(normalization.low - 0.1, normalization.high)
+    other = ActionTokenizer.from_parts(tokenizer.config, params, state, shifted)
+    with pytest.raises(ValueError, match="action statistics"):
+        store.require(SPEC, other)
+
+
+def test_damage_is_named(folder):
+    with pytest.raises(FileNotFoundError, match="no features in"):
+        FeatureStore.open(folder / "elsewhere")
+    features = folder / "shard-00001" / "final.npy"
+    content = features.read_bytes()
+    features.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"shard-00001.final\.npy must have \d+ bytes, got \d+"):
+        FeatureStore.open(folder)
+    flipped = bytearray(content)
+    flipped[-1] ^= 1
+    features.write_bytes(flipped)
+    with pytest.raises(ValueError, match=r"final\.npy was altered"):
+        FeatureStore.open(folder)
+    FeatureStore.open(folder, verify=False)
+    features.unlink()
+    with pytest.raises(ValueError, match=r"final\.npy is missing"):
+        FeatureStore.open(folder)
+    (folder / "shard-00001" / "shard.json").unlink()
+    with pytest.raises(ValueError, match=r"shard\.json is missing; run train\.features again"):
+        FeatureStore.open(folder)
+
+
+def test_unfinished_and_newer_folders_are_refused(folder):
+    manifest = folder / "features.json"
+    values = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**values, "format_version": 99}))
+    with pytest.raises(ValueError, match="format version 1, got 99"):
+        FeatureStore.open(folder)
+    manifest.unlink()
+    with pytest.raises(ValueError, match=r"is unfinished; run train\.features again"):
+        FeatureStore.open(folder)
