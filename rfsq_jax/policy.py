@@ -18,7 +18,7 @@ from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.heads import model, proprio
 from rfsq_jax.heads.decoding import speculate_logits
-from rfsq_jax.heads.early_exit import early_exit
+from rfsq_jax.heads.early_exit import NEVER, early_exit
 from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
 from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
 
@@ -135,7 +135,7 @@ def _actor(backbone: Backbone, parts: PolicyParts, mode: Mode) -> Callable[..., 
         heads = model.bind(config, parts.shape, params)
         state = proprio.normalize(parts.statistics, state)
         if mode == "early_exit":
-            threshold = np.inf if parts.threshold is None else parts.threshold
+            threshold = NEVER if parts.threshold is None else parts.threshold
             result = early_exit(backbone, heads, decoder, readout, frozen, inputs, state, threshold)
             return result.actions
         early, carry = backbone.early(frozen, inputs)

@@ -115,8 +115,7 @@ def calibrate(held_out: HeldOut, data: HeadsData, readout: str) -> Figures | Non
 
     Returns:
       the threshold, and on the other episodes: the share that exits, the mean absolute error of
-      normalised actions, and that of the main head alone. None without a draft; a threshold of
-      None where no frame may exit.
+      normalised actions, and that of the main head alone. None without a draft.
     """
     if held_out.draft is None or held_out.confidence is None:
         return None
@@ -131,7 +130,7 @@ def calibrate(held_out: HeldOut, data: HeadsData, readout: str) -> Figures | Non
     threshold = calibrate_threshold(sure[chosen], draft[chosen], main[chosen])
     exits = sure[~chosen] >= threshold
     return {
-        "threshold": threshold if np.isfinite(threshold) else None,
+        "threshold": threshold,
         "exit_share": float(exits.mean()),
         "error": float(np.where(exits, draft[~chosen], main[~chosen]).mean()),
         "error_of_main": float(main[~chosen].mean()),
