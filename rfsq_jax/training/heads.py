@@ -38,28 +38,32 @@ class HeadsLoss:
     """What token heads minimise, and how their inputs are disturbed.
 
     Attributes:
-      layer_weights: weight of each layer's cross-entropy; all alike if empty.
+      layer_weights: weight of each layer's cross-entropy; the fine layers, mostly noise, get little.
       smoothing: share of a target's mass that goes to the neighbouring levels.
       own_codes: share of the steps, at the end of training, whose fine layers are conditioned on
         the head's own coarse codes instead of the true ones; it rises linearly from 0.
       perturbation: share of the true coarse codes that are moved by one level where they condition.
       balance: weight of `losses.imbalance`.
+      fine_dropout: share of the hidden values that the fine layers do not see; what is left of them
+        is mostly noise, which a head would rather learn by heart.
       feature_dropout: share of the feature tokens that show pictures that is zeroed.
       state_noise: standard deviation of noise on the normalised state.
     """
 
-    layer_weights: tuple[float, ...] = ()
+    layer_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2, 0.2)
     smoothing: float = 0.0
     own_codes: float = 0.5
     perturbation: float = 0.0
     balance: float = 0.0
-    feature_dropout: float = 0.1
-    state_noise: float = 0.05
+    fine_dropout: float = 0.5
+    feature_dropout: float = 0.3
+    state_noise: float = 0.1
 
     def __post_init__(self) -> None:
-        for field in ("smoothing", "own_codes", "perturbation", "feature_dropout"):
+        for field in ("smoothing", "own_codes", "perturbation", "fine_dropout", "feature_dropout"):
             value = getattr(self, field)
             require(0 <= value <= 1, field, "in [0, 1]", value)
+        require(self.fine_dropout < 1, "fine_dropout", "below 1", self.fine_dropout)
         for field in ("balance", "state_noise"):
             require(getattr(self, field) >= 0, field, "0 or more", getattr(self, field))
         positive = all(weight > 0 for weight in self.layer_weights)
@@ -84,7 +88,7 @@ class HeadsTraining:
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=3e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
     )
-    loop: LoopConfig = LoopConfig(steps=6_000, steps_per_call=10, evaluate_every=1_000)
+    loop: LoopConfig = LoopConfig(steps=3_000, steps_per_call=10, evaluate_every=500)
     batch_size: int = 64
     ema: float = 0.998
 
@@ -138,7 +142,11 @@ def train(
 
     Raises:
       FloatingPointError: if the loss becomes NaN or inf.
+      ValueError: if there is not one weight per layer.
     """
+    layers, weights = shape.codes.num_layers, config.loss.layer_weights
+    if config.model.kind == "tokens":
+        require(len(weights) == layers, "layer_weights", f"{layers}, one per layer", weights)
     mesh = sharding.make_mesh() if mesh is None else mesh
     start = initial_state(config, shape)
     final = train_on_mesh(
@@ -216,11 +224,13 @@ def _token_loss(
 ) -> Metrics:
     main, codes = heads.main, batch.targets.astype(jnp.int32)
     coarse, levels = main.codes.coarse, main.codes.num_levels
-    weights = jnp.asarray(config.layer_weights or [1.0] * main.codes.num_layers)
+    weights = jnp.asarray(config.layer_weights)
     hidden = main.hidden(batch.final, batch.state)
     logits = main.coarse(hidden)
     given = _conditioning(config, codes[..., :coarse], logits, levels, key, progress)
-    logits = jnp.concatenate([logits, main.fine(hidden, given)], axis=-2)
+    kept = jax.random.bernoulli(key, 1.0 - config.fine_dropout, hidden.shape)
+    seen = jnp.where(kept, hidden, 0) / (1.0 - config.fine_dropout)
+    logits = jnp.concatenate([logits, main.fine(seen, given)], axis=-2)
     metrics = {"loss_main": losses.cross_entropy(logits, codes, weights, config.smoothing)}
     if config.balance:
         metrics["loss_balance"] = config.balance * losses.imbalance(logits, codes)

@@ -25,7 +25,7 @@ from tests.training.samples import SPEC, make_store
 SMALL = TrunkConfig(width=32, num_heads=2, num_blocks=1)
 TRAINING = HeadsTraining(
     model=HeadsConfig(main=SMALL, draft=SMALL),
-    loss=HeadsLoss(state_noise=0.0),
+    loss=HeadsLoss((1.0,) * 8, fine_dropout=0.1, feature_dropout=0.1, state_noise=0.0),
     optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, clip_norm=1.0),
     loop=LoopConfig(steps=400, steps_per_call=20, evaluate_every=200),
     batch_size=16,
@@ -156,6 +156,11 @@ def test_an_empty_split_is_refused(tokenizer, unchecked_types):
 
     with pytest.raises(ValueError, match="no held_out frames"):
         HeadsData.of(Nothing(), "held_out", tokenizer, TRAINING.model)
+
+
+def test_every_layer_needs_a_weight(store, tokenizer):
+    with pytest.raises(ValueError, match="layer_weights must be 8, one per layer"):
+        run(variant(loss=HeadsLoss(layer_weights=(1.0, 1.0))), store, tokenizer)
 
 
 def test_gripper_f1_counts_closing_steps():
