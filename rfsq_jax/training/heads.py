@@ -38,7 +38,7 @@ class HeadsLoss:
     """What token heads minimise, and how their inputs are disturbed.
 
     Attributes:
-      layer_weights: weight of each layer's cross-entropy; the fine layers, mostly noise, get little.
+      layer_weights: weight of each layer's cross-entropy; fine layers, mostly noise, get little.
       smoothing: share of a target's mass that goes to the neighbouring levels.
       own_codes: share of the steps, at the end of training, whose fine layers are conditioned on
         the head's own coarse codes instead of the true ones; it rises linearly from 0.
