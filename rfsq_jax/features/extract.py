@@ -70,47 +70,15 @@ def extract(
       Exception: the first error of a clip, which says whose it was.
     """
     mine = range(jax.process_index(), len(shards), jax.process_count())
-    missing = [
-        index for index in mine if not (shard_folder(run.output, index) / DESCRIPTION).exists()
-    ]
-    total = sum(len(clip.frames) for index in mine for clip in shards[index])
-    left = sum(len(clip.frames) for index in missing for clip in shards[index])
-    tally, lock, local = Tally(), threading.Lock(), threading.local()
-    embed = _embedder(run, backbone)
-    words = {sentence: number for number, sentence in enumerate(instructions)}
+    missing = [index for index in mine if not _is_finished(run, index)]
+    frames = {index: sum(len(clip.frames) for clip in shards[index]) for index in mine}
+    behind = sum(frames.values()) - sum(frames[index] for index in missing)
     # Each simulator runs on one core; a maths library's own threads only get in the way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    stop = threading.Event()
-    pools: list[ProcessPoolExecutor] = []
-
-    def start() -> None:
-        local.pool = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=_end_with_parent
-        )
-        pools.append(local.pool)
-
-    with progress_bar(total, "features", "frame", initial=total - left) as bar:
-
-        def count(clip: Clip, drawing: float, embedding: float) -> None:
-            with lock:
-                tally.frames += len(clip.frames)
-                tally.drawing += drawing
-                tally.embedding += embedding
-                bar.update(len(clip.frames))
-                bar.set_postfix_str(f"{tally.written / 1e6:.0f} MB")
-
-        def work(index: int) -> None:
-            if stop.is_set():
-                return
-            columns, features = _make_shard(
-                shards[index], backbone, local.pool, embed, words, count, stop
-            )
-            size = write_shard(shard_folder(run.output, index), features, columns)
-            with lock:
-                tally.written += size
-
-        with ThreadPoolExecutor(run.workers, "shard", initializer=start) as threads:
-            futures = [threads.submit(work, index) for index in missing]
+    with progress_bar(sum(frames.values()), "features", "frame", initial=behind) as bar:
+        work = _Extraction(run, backbone, instructions, bar)
+        with ThreadPoolExecutor(run.workers, "shard", initializer=work.start_thread) as threads:
+            futures = [threads.submit(work.write, index, shards[index]) for index in missing]
             try:
                 for future in concurrent.futures.as_completed(futures):
                     future.result()
@@ -120,12 +88,12 @@ def extract(
                     "the same command goes on where this one stopped"
                 ) from error
             finally:
-                stop.set()
+                work.stop.set()
                 for future in futures:
                     future.cancel()
-        for pool in pools:
+        for pool in work.pools:
             pool.shutdown()
-    return tally
+    return work.tally
 
 
 def shard_folder(output: Path, index: int) -> Path:
@@ -143,33 +111,68 @@ def finished_bytes(output: Path, count: int) -> int:
     return sum(sum(each["bytes"].values()) for each in described)
 
 
-def _make_shard(
-    clips: Sequence[Clip],
-    backbone: Backbone,
-    pool: ProcessPoolExecutor,
-    embed: Callable[[Pictures, Clip], dict[str, np.ndarray]],
-    words: dict[str, int],
-    count: Callable[[Clip, float, float], None],
-    stop: threading.Event,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    parts: list[dict[str, np.ndarray]] = []
-    coming = _draw(clips[0], backbone, pool)
-    for clip, following in zip(clips, [*clips[1:], None], strict=True):
-        if stop.is_set():
-            raise concurrent.futures.CancelledError
-        began = time.perf_counter()
-        try:
-            pictures = coming.result()
-        except (ValueError, RuntimeError) as error:
-            error.add_note(f"while drawing {clip.recording.episode.source}, episode {clip.number}")
-            raise
-        drawn = time.perf_counter()
-        if following is not None:
-            coming = _draw(following, backbone, pool)
-        parts.append(embed(pictures, clip))
-        count(clip, drawn - began, time.perf_counter() - drawn)
-    features = {depth: np.concatenate([part[depth] for part in parts]) for depth in DEPTHS}
-    return _columns(clips, words), features
+class _Extraction:
+    """What the threads of one run share."""
+
+    def __init__(
+        self, run: FeaturesRun, backbone: Backbone, instructions: Sequence[str], bar: Any
+    ) -> None:
+        self.run = run
+        self.backbone = backbone
+        self.embed = _embedder(run, backbone)
+        self.words = {sentence: number for number, sentence in enumerate(instructions)}
+        self.tally = Tally()
+        self.stop = threading.Event()
+        self.pools: list[ProcessPoolExecutor] = []
+        self._bar = bar
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    def start_thread(self) -> None:
+        """Gives the calling thread its simulator process."""
+        context = multiprocessing.get_context("spawn")
+        self._local.pool = ProcessPoolExecutor(1, context, initializer=_end_with_parent)
+        self.pools.append(self._local.pool)
+
+    def write(self, index: int, clips: Sequence[Clip]) -> None:
+        """Makes one shard, unless another thread has failed."""
+        parts: list[dict[str, np.ndarray]] = []
+        coming = _draw(clips[0], self.backbone, self._local.pool)
+        for clip, following in zip(clips, [*clips[1:], None], strict=True):
+            if self.stop.is_set():
+                return
+            began = time.perf_counter()
+            pictures = _result(coming, clip)
+            drawn = time.perf_counter()
+            if following is not None:
+                coming = _draw(following, self.backbone, self._local.pool)
+            parts.append(self.embed(pictures, clip))
+            self._count(clip, drawn - began, time.perf_counter() - drawn)
+        features = {depth: np.concatenate([part[depth] for part in parts]) for depth in DEPTHS}
+        folder = shard_folder(self.run.output, index)
+        size = write_shard(folder, features, _columns(clips, self.words))
+        with self._lock:
+            self.tally.written += size
+
+    def _count(self, clip: Clip, drawing: float, embedding: float) -> None:
+        with self._lock:
+            self.tally.frames += len(clip.frames)
+            self.tally.drawing += drawing
+            self.tally.embedding += embedding
+            self._bar.update(len(clip.frames))
+            self._bar.set_postfix_str(f"{self.tally.written / 1e6:.0f} MB")
+
+
+def _is_finished(run: FeaturesRun, index: int) -> bool:
+    return (shard_folder(run.output, index) / DESCRIPTION).exists()
+
+
+def _result(coming: Future[Any], clip: Clip) -> Pictures:
+    try:
+        return coming.result()
+    except (ValueError, RuntimeError) as error:
+        error.add_note(f"while drawing {clip.recording.episode.source}, episode {clip.number}")
+        raise
 
 
 def _draw(clip: Clip, backbone: Backbone, pool: ProcessPoolExecutor) -> Future[Any]:
