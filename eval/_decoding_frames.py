@@ -124,7 +124,7 @@ def _programs(parts: PolicyParts) -> tuple[Callable[..., Any], ...]:
             for actions in (taken, prefix_actions(decoder, draft, readout))
         )
         codes = jnp.argmax(logits, axis=-1)
-        return Speculated(codes, acceptance, confidence(draft), *errors)
+        return Speculated(codes, acceptance, confidence(decoder, draft), *errors)
 
     def verify(params: model.Params, proposal: Array, final: Array, state: Array) -> Array:
         heads, state = bound(parts, params, state)

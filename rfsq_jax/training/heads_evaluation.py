@@ -62,7 +62,7 @@ def make_predict(
         draft = sure = None
         if config.draft is not None:
             logits = heads.draft(batch.early, state)
-            draft, sure = of_draft(decoder, logits), confidence(logits)
+            draft, sure = of_draft(decoder, logits), confidence(decoder, logits)
         given = None
         if config.kind == "tokens":
             hidden = heads.main.hidden(batch.final, state)

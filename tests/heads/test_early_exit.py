@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfsq_jax import autoencoder
+from rfsq_jax import autoencoder, rfsq
 from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.heads import early_exit as exits
@@ -106,7 +106,7 @@ def test_a_compiler_does_not_move_the_work_out_of_the_loop(size):
         return jnp.tanh(x @ weights) @ weights
 
     where = jax.jit(lambda needed, x: exits.run_where(needed, work, x, x, 1))
-    text = where.lower(jnp.zeros(size, bool), jnp.ones((size, 64))).compile().as_text()
+    text = where.lower(jnp.zeros(size, bool), jnp.ones((size, 64))).compile().as_text() or ""
     entry = text[text.index("ENTRY") :]
     assert "while(" in entry
     assert " dot(" in text
@@ -149,13 +149,17 @@ def test_confident_samples_exit_and_the_others_stay():
     np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_confidence_is_highest_for_one_certain_level_and_lowest_for_equal_ones():
-    logits = np.zeros((3, 4, 3, 2, 7), np.float32)
-    logits[0, ..., 2] = 50.0
-    logits[1, ..., 2] = 1.0
-    found = np.asarray(exits.confidence(jnp.asarray(logits)))
-    np.testing.assert_allclose(found[[0, 2]], [0.0, -np.log(7)], atol=1e-6)
-    assert found[0] > found[1] > found[2]
+def test_confidence_is_the_spread_of_sampled_latents():
+    logits = 2 * jax.random.normal(jax.random.key(3), (2, 4, CODES.dim, CODES.coarse, 7))
+    sampled = jax.random.categorical(jax.random.key(4), logits, shape=(5000, *logits.shape[:-1]))
+    latents = rfsq.decode(MODEL.rfsq, DECODER.state, sampled)
+    spread = np.asarray(latents).std(axis=0).mean(axis=(1, 2))
+    np.testing.assert_allclose(exits.confidence(DECODER, logits), -spread, rtol=0.03)
+
+
+def test_a_certain_draft_has_confidence_zero():
+    logits = 50.0 * jax.nn.one_hot(jnp.full((1, 4, CODES.dim, CODES.coarse), 6), 7)
+    np.testing.assert_allclose(exits.confidence(DECODER, logits), 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("readout", ["argmax", "expected"])
