@@ -14,10 +14,11 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.libero.demonstration import Demonstration, Trace
@@ -47,6 +48,31 @@ def read_hdf5(path: Path, *, images: bool = False) -> list[Episode]:
             _read_episode(group, instruction, f"{path.name}/{name}", images)
             for name, group in _demo_groups(data, path)
         ]
+
+
+def read_frames(
+    path: Path, place: int, frames: Int[np.ndarray, " m"]
+) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
+    """Reads these steps' pictures of the demonstration at `place`, by camera, and no others.
+
+    Args:
+      path: as for `read_hdf5`.
+      place: counted from 0 in the order in which `read_hdf5` returns them.
+      frames: ascending steps.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is damaged or has no such steps.
+    """
+    path = Path(path)
+    with _opened(path) as data:
+        name, group = list(_demo_groups(data, path))[place]
+        try:
+            return _read_images(_group(group, "obs"), frames)
+        except IndexError as error:
+            raise ValueError(
+                f"{path.name}/{name} must have pictures of all steps: {error}"
+            ) from error
 
 
 def read_demonstrations(path: Path) -> list[Demonstration]:
@@ -191,11 +217,11 @@ def _group(parent: h5py.Group, name: str) -> h5py.Group:
     return item
 
 
-def _array(parent: h5py.Group, name: str) -> np.ndarray:
+def _array(parent: h5py.Group, name: str, rows: Any = ()) -> np.ndarray:
     item = parent[name]
     if not isinstance(item, h5py.Dataset):
         raise ValueError(f"{parent.file.filename}: {parent.name}/{name} must be an array")
-    return item[()]
+    return item[rows]
 
 
 def _demo_groups(data: h5py.Group, path: Path) -> Iterator[tuple[str, h5py.Group]]:
@@ -227,9 +253,11 @@ def _read_state(group: h5py.Group) -> Float32[np.ndarray, "n 8"]:
     return np.concatenate(sensors, axis=1).astype(np.float32)
 
 
-def _read_images(observations: h5py.Group) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
+def _read_images(
+    observations: h5py.Group, frames: Any = ()
+) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
     return {
-        camera: np.ascontiguousarray(_array(observations, key)[:, ::-1, ::-1])
+        camera: np.ascontiguousarray(_array(observations, key, frames)[:, ::-1, ::-1])
         for camera, key in IMAGE_KEYS.items()
         if key in observations
     }

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +18,9 @@ from rfsq_jax.data.bundled import load_demonstrations
 from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.hdf5 import read_hdf5
+from rfsq_jax.data.rlds import LIBERO, read_shard
 from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.data.tfds import find_shards, is_tfds
 from rfsq_jax.features.run import FeaturesRun
 from rfsq_jax.libero.demonstration import Demonstration
 
@@ -30,7 +33,8 @@ class Recording:
       episode: actions, state and instruction; no pictures.
       group: what the episode shares a simulator or a file with.
       demonstration: what to replay; None if pictures are stored.
-      file: the HDF5 file with the pictures, and the episode's place in it; None to replay.
+      file: the HDF5 or TFRecord file with the pictures, and the episode's place in it; None to
+        replay.
     """
 
     episode: Episode
@@ -69,11 +73,11 @@ def load_recordings(run: FeaturesRun) -> list[Recording]:
     """All episodes that the run may draw from, in a fixed order.
 
     Raises:
-      FileNotFoundError: if `run.images` names no HDF5 file.
+      FileNotFoundError: if `run.images` names nothing to read.
       ValueError: if a file is damaged, or a suite has no bundled demonstrations.
     """
     if run.images:
-        return [each for path in _files(run.images) for each in _stored(path)]
+        return [each for path in run.images for each in _stored(path)]
     return [
         Recording(each.episode, f"{each.suite}/{each.task_index}", demonstration=each)
         for suite in run.suites
@@ -116,27 +120,51 @@ def shards_of(run: FeaturesRun, clips: Sequence[Clip]) -> list[list[Clip]]:
     ]
 
 
+def columns_of(clips: Sequence[Clip], words: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """What lies beside the features of these clips, one row per frame: see `FeatureStore`.
+
+    Args:
+      clips: of one shard.
+      words: the number of each instruction.
+    """
+
+    def spread(values: Sequence[Any], dtype: Any) -> np.ndarray:
+        return np.repeat(np.asarray(values, dtype), [len(clip.frames) for clip in clips])
+
+    return {
+        "state": np.concatenate([clip.state for clip in clips]).astype(np.float32),
+        "actions": np.concatenate([clip.actions for clip in clips]).astype(np.float32),
+        "frame": np.concatenate([clip.frames for clip in clips]),
+        "episode": spread([clip.number for clip in clips], np.int32),
+        "held_out": spread([clip.held_out for clip in clips], np.bool_),
+        "instruction": spread([words[clip.recording.instruction] for clip in clips], np.int32),
+    }
+
+
 def _evenly(recordings: Sequence[Recording], behind: set[int], run: FeaturesRun) -> list[Recording]:
     """The same number of episodes of every task, held-out ones in proportion, at least one."""
     tasks: dict[str, list[Recording]] = defaultdict(list)
     for recording in recordings:
         tasks[f"{recording.group} {recording.instruction}"].append(recording)
     chosen = []
-    for place, group in enumerate(tasks.values()):
-        count = len(group)
-        if run.episodes is not None:
-            each, rest = divmod(run.episodes, len(tasks))
-            count = each + (place < rest)
-        parts = {
-            "train": [each for each in group if id(each) not in behind],
-            "held_out": [each for each in group if id(each) in behind],
-        }
-        if run.split == "all":
-            kept = max(1, round(count * run.held_out)) if count > 1 else 0
-            chosen += parts["train"][: count - kept] + parts["held_out"][:kept]
+    for place, task in enumerate(tasks.values()):
+        train = [each for each in task if id(each) not in behind and run.split != "held_out"]
+        held_out = [each for each in task if id(each) in behind and run.split != "train"]
+        if run.episodes is None:
+            chosen += train + held_out
         else:
-            chosen += parts[run.split][:count]
+            count = run.episodes // len(tasks) + (place < run.episodes % len(tasks))
+            chosen += _first(train, held_out, count, run.held_out)
     return chosen
+
+
+def _first(
+    train: list[Recording], held_out: list[Recording], count: int, fraction: float
+) -> list[Recording]:
+    """The first `count` episodes of one task; where one part has too few, more of the other."""
+    measured = max(1, round(count * fraction)) if count > 1 else 0
+    measured = min(len(held_out), max(measured, count - len(train)))
+    return train[: count - measured] + held_out[:measured]
 
 
 def _clip(recording: Recording, number: int, held_out: bool, run: FeaturesRun) -> Clip:
@@ -147,19 +175,20 @@ def _clip(recording: Recording, number: int, held_out: bool, run: FeaturesRun) -
     return Clip(recording, number, held_out, frames, episode.state[frames], chunks[frames])
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    found = [
-        file
-        for path in paths
-        for file in (sorted(path.glob("*.hdf5")) if path.is_dir() else [path])
-    ]
-    if not found:
-        raise FileNotFoundError(f"images must name HDF5 files, got {[str(path) for path in paths]}")
-    return found
-
-
 def _stored(path: Path) -> list[Recording]:
-    episodes = read_hdf5(path)
+    """The episodes of an HDF5 file, a folder of them, or an RLDS folder."""
+    if path.is_dir() and is_tfds(path):
+        shards = find_shards(path, "train", LIBERO.widths())
+        return [
+            Recording(episode, str(path), file=(shard.path, place))
+            for shard in shards
+            for place, episode in enumerate(read_shard(shard))
+        ]
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    if not files:
+        raise FileNotFoundError(f"images must name HDF5 files or RLDS folders, got {path}")
     return [
-        Recording(episode, str(path), file=(path, place)) for place, episode in enumerate(episodes)
+        Recording(episode, str(file), file=(file, place))
+        for file in files
+        for place, episode in enumerate(read_hdf5(file))
     ]

@@ -5,13 +5,14 @@ Axes: M frames · C cameras · H, W image.
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
+import atexit
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float32, Int, UInt8
+from scipy.spatial.transform import Rotation
 
-from rfsq_jax.data.hdf5 import read_hdf5
+from rfsq_jax.data.hdf5 import read_frames as read_hdf5_frames
+from rfsq_jax.data.rlds import read_frames as read_record_frames
 from rfsq_jax.features.clips import Clip
 from rfsq_jax.libero.demonstration import Demonstration
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
@@ -48,26 +49,25 @@ def replay_pictures(
 
 
 def stored_pictures(clip: Clip) -> UInt8[np.ndarray, "m c h w 3"]:
-    """Reads the clip's pictures from its HDF5 file.
+    """Reads the clip's pictures from its HDF5 or TFRecord file.
 
     Raises:
-      ValueError: if the episode has no pictures of both cameras.
+      ValueError: if the file is damaged, or has not such pictures of both cameras, of one size.
     """
     assert clip.recording.file is not None
     path, place = clip.recording.file
-    episode = _episodes(path)[place]
-    images = episode.images or {}
+    read = read_record_frames if ".tfrecord" in path.name else read_hdf5_frames
+    images = read(path, place, clip.frames)
+    source = clip.recording.episode.source
     if not all(camera in images for camera in POLICY_CAMERAS):
         raise ValueError(
-            f"{episode.source} must hold pictures of {', '.join(POLICY_CAMERAS)}, "
+            f"{source} must hold pictures of {', '.join(POLICY_CAMERAS)}, "
             f"got {', '.join(images) or 'none'}"
         )
-    return np.stack([images[camera][clip.frames] for camera in POLICY_CAMERAS], axis=1)
-
-
-@functools.lru_cache(maxsize=1)
-def _episodes(path: Path) -> list:
-    return read_hdf5(path, images=True)
+    shapes = [images[camera].shape[1:] for camera in POLICY_CAMERAS]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{source} must hold pictures of one size, got {shapes[0]}, {shapes[1]}")
+    return np.stack([images[camera] for camera in POLICY_CAMERAS], axis=1)
 
 
 _last: tuple[tuple[str, int, int], Environment] | None = None
@@ -77,17 +77,32 @@ def _environment(suite: str, index: int, image_size: int) -> Environment:
     global _last
     key = (suite, index, image_size)
     if _last is None or _last[0] != key:
-        if _last is not None:
+        if _last is None:
+            # After the OpenGL library's own, so that it runs before.
+            atexit.register(_close)
+        else:
             _last[1].close()
         env = Environment(get_task(suite, index), cameras=POLICY_CAMERAS, image_size=image_size)
         _last = (key, env)
     return _last[1]
 
 
-def _check(demonstration: Demonstration, step: int, state: np.ndarray) -> None:
-    difference = float(np.abs(state - demonstration.state[step]).max())
+def _check(demonstration: Demonstration, step: int, state: Float32[np.ndarray, " 8"]) -> None:
+    difference = _difference(state, demonstration.state[step])
     if difference > STATE_TOLERANCE:
         raise ReplayError(
             f"{demonstration.task_name}: at step {step} the replayed state is {difference:.1e} "
             f"from the recorded one (at most {STATE_TOLERANCE}); was it recorded by other versions?"
         )
+
+
+def _difference(state: Float32[np.ndarray, " 8"], other: Float32[np.ndarray, " 8"]) -> float:
+    """The greatest difference, in metres or radians; one rotation has several axis-angles."""
+    moved = float(np.abs(np.delete(state - other, [3, 4, 5])).max())
+    turned = Rotation.from_rotvec(state[3:6]).inv() * Rotation.from_rotvec(other[3:6])
+    return max(moved, float(turned.magnitude()))
+
+
+def _close() -> None:
+    if _last is not None:
+        _last[1].close()

@@ -20,12 +20,14 @@ class FeaturesRun:
     Attributes:
       backbone: name of the frozen backbone.
       suites: whose bundled demonstrations are replayed; their split is that of train.ae.
-      images: HDF5 files, or folders of them, with stored pictures, instead of replaying.
+      images: what to read stored pictures from instead of replaying: HDF5 files, folders of them,
+        or RLDS folders in the layout of OpenVLA's LIBERO data.
       episodes: how many, spread evenly over the tasks; None for all.
       split: "train", "held_out" or "all" episodes.
       held_out: share of the episodes of each task that is only measured on.
       seed: of the split.
       stride: steps between the frames of an episode that are used.
+      horizon: steps of a chunk; the tokenizer's.
       tokenizer: a bundled name or a folder; gives chunk length and action statistics.
       dtype: of the features on disk.
       batch_size: frames per call of the backbone.
@@ -52,6 +54,7 @@ class FeaturesRun:
 
     def __post_init__(self) -> None:
         require_positive(self, "stride", "horizon", "batch_size", "workers", "episodes_per_shard")
+        require(bool(self.suites or self.images), "suites", "at least one, or images", self.suites)
         enough = self.episodes is None or self.episodes >= 1
         require(enough, "episodes", "at least 1, or None for all", self.episodes)
         require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
