@@ -6,6 +6,7 @@ Axes: B chunks · T steps of a chunk (horizon) · A action dims · D latent dims
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,6 +120,15 @@ class ActionTokenizer:
         if self._fitted is None:
             raise RuntimeError("this tokenizer has no parameters yet; call fit or from_pretrained")
         return self._fitted
+
+    @property
+    def version(self) -> str:
+        """16 hex digits over config, parameters, constants and normalisation."""
+        digest = hashlib.sha256(f"{self.config} {self.horizon}".encode())
+        params, state, normalization = self.fitted
+        for leaf in jax.tree.leaves((params, state, normalization.low, normalization.high)):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def vocab_size(self) -> int:

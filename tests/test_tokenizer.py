@@ -197,3 +197,19 @@ def test_a_full_disk_leaves_the_old_tokenizer(tokenizer, tmp_path, monkeypatch):
         tokenizer.save_pretrained(target)
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["it"]
+
+
+def test_the_version_names_the_tokenizer(tmp_path):
+    tokenizer = ActionTokenizer.from_pretrained("libero")
+    tokenizer.save_pretrained(tmp_path / "copy")
+    assert ActionTokenizer.from_pretrained(tmp_path / "copy").version == tokenizer.version
+    params, state, normalization = tokenizer.fitted
+    moved = jax.tree.map(lambda leaf: leaf + 1e-6, params)
+    for parts in (
+        (moved, state, normalization),
+        (params, state._replace(mean=state.mean + 1), normalization),
+    ):
+        other = ActionTokenizer.from_parts(tokenizer.config, *parts)
+        assert other.version != tokenizer.version
+    shorter = ActionTokenizer.from_parts(tokenizer.config, params, state, normalization, horizon=4)
+    assert shorter.version != tokenizer.version

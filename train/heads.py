@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     store = FeatureStore.open(config.features.output)
     tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
     store.require(spec, tokenizer)
-    claim_folder(config.output, dataclasses.asdict(config))
+    versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
+    claim_folder(config.output, {**dataclasses.asdict(config), **versions})
     parts, figures = train_policy(config, spec, store, tokenizer)
     save_policy(config.output / "policy", parts)
     show(config, figures)
