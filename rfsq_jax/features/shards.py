@@ -64,6 +64,8 @@ def check_shard(folder: Path, *, contents: bool) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} is missing; run train.features again to finish")
     description = read_json(path)
+    if missing := {"frames", "bytes", "crc32"} - set(description):
+        raise ValueError(f"{path} must name {', '.join(sorted(missing))}")
     for name, size in description["bytes"].items():
         file = folder / name
         if not file.is_file():

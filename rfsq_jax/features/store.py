@@ -187,7 +187,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(
             f"{path} must have format version {FORMAT_VERSION}, got {values.get('format_version')}"
         )
-    return Manifest.from_dict(values)
+    try:
+        return Manifest.from_dict(values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
 
 
 def _same(field: str, expected: Any, got: Any) -> None:

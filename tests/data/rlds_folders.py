@@ -116,11 +116,13 @@ def encode_episode(steps, instruction, **changes) -> bytes:
     return encode_example({**features, **changes})
 
 
-def write_folder(folder, lengths=(12, 20, 15, 9, 30), num_shards=2, seed=0) -> list[dict]:
+def write_folder(
+    folder, lengths=(12, 20, 15, 9, 30), num_shards=2, seed=0, instructions=INSTRUCTIONS
+) -> list[dict]:
     """A folder of episodes over several files; returns what they hold, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     episodes = [make_steps([seed, number], steps) for number, steps in enumerate(lengths)]
-    words = [INSTRUCTIONS[number % 2] for number in range(len(lengths))]
+    words = [instructions[number % len(instructions)] for number in range(len(lengths))]
     shards = np.array_split(np.arange(len(lengths)), num_shards)
     for number, places in enumerate(shards):
         name = f"libero_spatial-train.tfrecord-{number:05d}-of-{num_shards:05d}"

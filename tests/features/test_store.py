@@ -3,22 +3,39 @@
 import dataclasses
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Depth
+from rfsq_jax.data.hdf5 import read_hdf5
 from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.features.clips import load_recordings, make_clips
+from rfsq_jax.features.shards import DTYPES
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.tokenizer import ActionTokenizer
-from tests.fakes import SPEC
+from tests.fakes import SPEC, Patches
 from tests.features.samples import make, run_of
 
 
 @pytest.fixture(scope="module", params=["float16", "bfloat16"])
 def store(request, tmp_path_factory):
     return make(run_of(tmp_path_factory.mktemp("store"), dtype=request.param))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """By episode's number: its demonstration with pictures."""
+    run = run_of(tmp_path_factory.mktemp("sources"))
+    files = {path: read_hdf5(path, images=True) for path in run.images[0].glob("*.hdf5")}
+    found = {}
+    for clip in make_clips(run, load_recordings(run)):
+        assert clip.recording.file is not None
+        path, place = clip.recording.file
+        found[clip.number] = files[path][place]
+    return found
 
 
 @pytest.fixture
@@ -36,6 +53,29 @@ def test_rows_come_in_the_order_asked(store, data):
         got = store.gather(depth, rows)
         assert str(got.dtype) == store.manifest.dtype
         np.testing.assert_array_equal(got.astype(np.float32), everything[rows].astype(np.float32))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
+@given(data=st.data())
+def test_gathered_rows_are_what_the_backbone_says(store, sources, data):
+    """Any rows, twice or not, against the backbone run on exactly those pictures."""
+    rows = np.array(data.draw(st.lists(st.integers(0, len(store) - 1), min_size=1, max_size=9)))
+    episodes = [sources[number] for number in store.episode[rows]]
+    words = [episode.instruction for episode in episodes]
+    views = [
+        np.stack([view[frame] for view in episode.images.values()])
+        for episode, frame in zip(episodes, store.frame[rows], strict=True)
+    ]
+    dtype = DTYPES[store.manifest.dtype]
+    for depth in DEPTHS:
+        direct = np.asarray(Patches().embed(np.stack(views), words, store.state[rows], depth))
+        got = store.gather(depth, rows).astype(np.float32)
+        # Half a unit in the last place of each dtype, and a little for the order of sums.
+        np.testing.assert_allclose(
+            got, direct, rtol=0.51 * float(ml_dtypes.finfo(dtype).eps), atol=1e-6
+        )
+        named = [store.manifest.instructions[each] for each in store.instruction[rows]]
+        assert named == words
 
 
 def test_splits_are_whole_episodes(store):
