@@ -77,12 +77,12 @@ def _environment(suite: str, index: int, image_size: int) -> Environment:
     global _last
     key = (suite, index, image_size)
     if _last is None or _last[0] != key:
-        if _last is None:
-            # After the OpenGL library's own, so that it runs before.
-            atexit.register(_close)
-        else:
+        if _last is not None:
             _last[1].close()
         env = Environment(get_task(suite, index), cameras=POLICY_CAMERAS, image_size=image_size)
+        if _last is None:
+            # Only now: what is registered last runs first, and the OpenGL library ends itself too.
+            atexit.register(_close)
         _last = (key, env)
     return _last[1]
 

@@ -83,12 +83,10 @@ def test_unknown_names_list_what_there_is(tmp_path):
 
 
 def children_of(parent: int) -> list[int]:
-    """All processes below one, as Linux knows them."""
-    try:
-        words = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [each for word in words for each in (int(word), *children_of(int(word)))]
+    """All processes below one; Linux lists them by the thread that started them."""
+    lists = [path.read_text() for path in Path(f"/proc/{parent}/task").glob("*/children")]
+    found = [int(word) for text in lists for word in text.split()]
+    return [each for child in found for each in (child, *children_of(child))]
 
 
 def is_running(process: int) -> bool:
