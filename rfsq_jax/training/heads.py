@@ -52,10 +52,10 @@ class HeadsLoss:
 
     layer_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2, 0.2)
     smoothing: float = 0.0
-    own_codes: float = 0.5
+    own_codes: float = 1.0
     perturbation: float = 0.0
     balance: float = 0.0
-    fine_dropout: float = 0.5
+    fine_dropout: float = 0.7
     feature_dropout: float = 0.3
     state_noise: float = 0.1
 
@@ -88,7 +88,7 @@ class HeadsTraining:
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=3e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
     )
-    loop: LoopConfig = LoopConfig(steps=3_000, steps_per_call=10, evaluate_every=500)
+    loop: LoopConfig = LoopConfig(steps=2_000, steps_per_call=10, evaluate_every=500)
     batch_size: int = 64
     ema: float = 0.998
 
