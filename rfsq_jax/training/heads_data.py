@@ -16,7 +16,8 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.tokenizer import ActionTokenizer
 from rfsq_jax.training.feeding import Feed
-from rfsq_jax.training.heads import Batch, HeadsTraining
+from rfsq_jax.training.heads import HeadsTraining
+from rfsq_jax.training.heads_objective import Batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -23,8 +23,9 @@ from rfsq_jax.heads.model import HeadsShape
 from rfsq_jax.heads.prediction import Decoder, Prediction, of_draft, predict_main
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.rfsq.layers import AnyArray
-from rfsq_jax.training.heads import BEST_METRIC, Batch
+from rfsq_jax.training.heads import BEST_METRIC
 from rfsq_jax.training.heads_data import HeadsData
+from rfsq_jax.training.heads_objective import Batch
 
 BLOCK = 128
 Figures = dict[str, Any]

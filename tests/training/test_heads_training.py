@@ -16,8 +16,9 @@ from rfsq_jax.training import heads_evaluation as evaluation
 from rfsq_jax.training import heads_report as report
 from rfsq_jax.training import sharding
 from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.heads import HeadsLoss, HeadsTraining
+from rfsq_jax.training.heads import HeadsTraining
 from rfsq_jax.training.heads_data import HeadsData
+from rfsq_jax.training.heads_objective import HeadsLoss
 from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.optimizer import OptimizerConfig
 from tests.training.samples import SPEC, make_store
