@@ -191,3 +191,17 @@ def test_damaged_files_are_named(policy, tmp_path):
     path.write_text(json.dumps(description))
     with pytest.raises(ValueError, match="does not fit its config"):
         Policy.from_pretrained(folder, backbone=Patches())
+
+
+def test_the_bundled_policy_acts():
+    policy = Policy.from_pretrained("small")
+    size = policy.backbone.spec.image_size
+    rng = np.random.default_rng(0)
+    seen = Observations(
+        images=rng.integers(0, 256, (2, 2, size, size, 3), dtype=np.uint8),
+        instructions=["pick up the milk and place it in the basket"] * 2,
+        state=np.tile(np.float32([0, 0, 1, np.pi, 0, 0, 0.04, -0.04]), (2, 1)),
+    )
+    actions = policy.act(seen)
+    assert actions.shape == (2, 8, 7)
+    assert np.abs(actions[0] - actions[1]).max() > 0
