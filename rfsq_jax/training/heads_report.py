@@ -80,7 +80,7 @@ def reference_note(figures: Figures) -> str:
 
 
 def picture(path: Path, name: str, figures: Figures) -> None:
-    """Draws accuracy by layer over the majority rate, and how far draft and main agree by step."""
+    """Draws accuracy by layer over the majority rate, and how far draft and main agree."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -91,10 +91,7 @@ def picture(path: Path, name: str, figures: Figures) -> None:
     _draw_accuracy(axes[0], accuracy)
     axes[0].set_title(f"Held-out token accuracy, {name}")
     if "agreement" in figures:
-        steps = figures["agreement"]["per_step"]
-        axes[1].bar(range(1, len(steps) + 1), 100 * np.asarray(steps), color=COLOURS["draft"])
-        axes[1].set(xlabel="step of the chunk", ylabel="steps with all of L0-L2 equal (%)")
-        axes[1].set_title("Draft and main agree")
+        _draw_agreement(axes[1], figures["agreement"])
     for axis in axes:
         _tidy(axis)
     with atomic_path(path) as temporary:
@@ -127,6 +124,13 @@ def comparison_picture(path: Path, named: dict[str, Figures]) -> None:
     pyplot.close(figure)
 
 
+def _draw_agreement(axis: Any, agreement: dict[str, list[float]]) -> None:
+    values = 100 * np.asarray(agreement["per_layer"])
+    axis.bar([f"L{layer}" for layer in range(len(values))], values, color=COLOURS["draft"])
+    axis.set(ylabel="tokens on which draft and main agree (%)", ylim=(0, 100))
+    axis.set_title(f"Whole steps on which they agree: {np.mean(agreement['per_step']):.2%}")
+
+
 def _tidy(axis: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
@@ -140,7 +144,7 @@ def _draw_accuracy(axis: Any, accuracy: dict[str, list[float]]) -> None:
             values = 100 * np.asarray(accuracy[key])
             axis.plot(range(len(values)), values, "o-", color=COLOURS[key], label=key)
     axis.set(xlabel="residual layer", ylabel="tokens right (%)", ylim=(0, 100))
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(loc="lower right", framealpha=0.9)
 
 
 def _percent(values: list[float], depth: int) -> list[str]:
