@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eval._decoding_frames import bound, decoder_of
+from eval._flops import flops_of
 from eval._timing import Work
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.heads import decoding, model
@@ -94,7 +95,7 @@ def example(backbone: Backbone) -> Observations:
     return Observations(images, ["pick up the bowl"], np.zeros((1, 8), np.float32))
 
 
-def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
+def countflops_of(parts: PolicyParts, backbone: Backbone) -> Cost:
     """Floating-point operations of one sample, as XLA counts them in the compiled programs."""
     decoder, readout = decoder_of(parts), parts.config.readout
     seen = example(backbone)
@@ -114,14 +115,7 @@ def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
 
     carry = jax.eval_shape(first, weights, inputs, seen.state)[2]
     early, late = (
-        _flops(first, weights, inputs, seen.state),
-        _flops(last, weights, carry, seen.state),
+        flops_of(first, weights, inputs, seen.state),
+        flops_of(last, weights, carry, seen.state),
     )
-    return Cost(_flops(full, weights, inputs, seen.state), early, early + late)
-
-
-def _flops(function: Callable[..., Any], *args: Any) -> float:
-    analysis = jax.jit(function).lower(*args).compile().cost_analysis()
-    if analysis is None:
-        raise RuntimeError(f"the backend {jax.default_backend()!r} does not count FLOPs")
-    return float(analysis["flops"])
+    return Cost(flops_of(full, weights, inputs, seen.state), early, early + late)

@@ -9,7 +9,6 @@ candidate, says where the goal object is. Beside it: images per second and float
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -17,18 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
-from jaxtyping import Array, Float
 
-from rfsq_jax.backbones.protocol import FINAL, Depth
+from eval._flops import flops_of
+from eval._readout import fit_readout
+from rfsq_jax.backbones.protocol import FINAL
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig
 from rfsq_jax.backbones.small.wording import embed_words
 from rfsq_jax.checks import require_positive
-from rfsq_jax.heads.config import TrunkConfig
-from rfsq_jax.heads.trunk import Trunk
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.starts import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
@@ -91,18 +86,6 @@ class Scenes:
     instructions: list[str]
 
 
-class Readout(nnx.Module):
-    """Where the named object is, from feature tokens."""
-
-    def __init__(self, depth: Depth, *, rngs: nnx.Rngs) -> None:
-        self.trunk = Trunk(TrunkConfig(width=64, num_heads=4), depth, 1, rngs=rngs)
-        self.out = nnx.Linear(64, 2, rngs=rngs)
-
-    def __call__(self, features: Float[Array, "b s e"]) -> Float[Array, "b 2"]:
-        """Features -> standardised x, y."""
-        return self.out(self.trunk(features, jnp.zeros((len(features), 8))))[:, 0]
-
-
 def draw_scenes(config: ProbeConfig) -> Scenes:
     """Draws the scenes, or reads those that an earlier run drew."""
     path = config.output / SCENES
@@ -115,10 +98,9 @@ def draw_scenes(config: ProbeConfig) -> Scenes:
                     for number in range(config.placements):
                         rows.append(_scene(env, config.seed * 10_000 + number, config.widen))
                         bar.update(1)
+        columns: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(
-                stream, **{key: np.stack([row[key] for row in rows]) for key in rows[0]}
-            )
+            np.savez_compressed(stream, **columns)
     with np.load(path) as stored:
         instructions = stored["instruction"].tolist()
         return Scenes(stored["images"], stored["state"], stored["goal"], instructions)
@@ -130,8 +112,9 @@ def measure(config: ProbeConfig, candidate: SmallConfig, scenes: Scenes) -> dict
     features = _features(backbone, scenes)
     held_out = np.arange(len(features)) % round(1 / config.held_out) == 0
     mean, std = scenes.goal[~held_out].mean(axis=0), scenes.goal[~held_out].std(axis=0)
-    predict = _fit(
-        config,
+    predict = fit_readout(
+        config.seed,
+        config.steps,
         backbone.spec.depths[FINAL],
         features[~held_out],
         (scenes.goal[~held_out] - mean) / std,
@@ -197,53 +180,21 @@ def _features(backbone: SmallBackbone, scenes: Scenes, batch: int = 16) -> np.nd
     return np.concatenate(parts)
 
 
-def _fit(
-    config: ProbeConfig,
-    depth: Depth,
-    features: Float[np.ndarray, "n s e"],
-    goal: Float[np.ndarray, "n 2"],
-) -> Any:
-    graph, params = nnx.split(Readout(depth, rngs=nnx.Rngs(config.seed)))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-3, config.steps // 10, config.steps)
-    optimizer = optax.adamw(schedule, weight_decay=0.05)
-
-    def loss(params: Any, features: Array, goal: Array) -> Array:
-        return jnp.mean(jnp.square(nnx.merge(graph, params)(features) - goal))
-
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def run(params: Any, moments: Any, keys: Array) -> tuple[Any, Any]:
-        def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], None]:
-            params, moments = carry
-            rows = jax.random.randint(key, (32,), 0, len(features))
-            dropped = jax.random.bernoulli(key, 0.9, (32, features.shape[1], 1))
-            batch = jnp.where(dropped, jnp.asarray(features)[rows], 0)
-            gradients = jax.grad(loss)(params, batch, jnp.asarray(goal)[rows])
-            updates, moments = optimizer.update(gradients, moments, params)
-            return (optax.apply_updates(params, updates), moments), None
-
-        return jax.lax.scan(step, (params, moments), keys)[0]
-
-    keys = jax.random.split(jax.random.key(config.seed), config.steps)
-    params, _ = run(params, optimizer.init(params), keys)
-    predict = jax.jit(lambda features: nnx.merge(graph, params)(features))
-    return lambda features: np.asarray(predict(features))
-
-
 def _cost(backbone: SmallBackbone, scenes: Scenes, batch: int = 16) -> dict[str, float]:
     inputs = backbone.prepare(
         scenes.images[:batch], scenes.instructions[:batch], scenes.state[:batch]
     )
     run = jax.jit(lambda params, inputs: backbone.late(params, backbone.early(params, inputs)[1]))
-    compiled = run.lower(backbone.params, inputs).compile()
+    jax.block_until_ready(run(backbone.params, inputs))
     times = []
     for _ in range(4):
         start = time.perf_counter()
-        jax.block_until_ready(compiled(backbone.params, inputs))
+        jax.block_until_ready(run(backbone.params, inputs))
         times.append(time.perf_counter() - start)
     images = len(inputs["images"]) * backbone.spec.cameras
     return {
         "images_per_second": images / min(times),
-        "mflops_per_image": compiled.cost_analysis()["flops"] / images / 1e6,
+        "mflops_per_image": flops_of(run, backbone.params, inputs) / images / 1e6,
     }
 
 

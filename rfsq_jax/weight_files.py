@@ -19,7 +19,8 @@ WEIGHTS = "weights.npz"
 def write_weights(folder: Path, tree: dict[str, Any]) -> str:
     """Writes `folder/weights.npz` and returns its sha256."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{path: np.asarray(leaf) for path, leaf in flatten(tree).items()})
+    arrays: dict[str, Any] = {path: np.asarray(leaf) for path, leaf in flatten(tree).items()}
+    np.savez(buffer, **arrays)
     (folder / WEIGHTS).write_bytes(buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 

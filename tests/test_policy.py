@@ -20,7 +20,7 @@ from tests.fakes import SPEC, Patches
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 
 
-def make_parts(config=None, threshold=-1.0):
+def make_parts(config: HeadsConfig | None = None, threshold: float | None = -1.0):
     tokenizer = ActionTokenizer.from_pretrained("libero")
     config = HeadsConfig(main=SMALL, draft=SMALL) if config is None else config
     codes = CodeShape.of(tokenizer.config, tokenizer.horizon)
@@ -200,7 +200,7 @@ def test_the_bundled_policy_acts():
     seen = Observations(
         images=rng.integers(0, 256, (2, 2, size, size, 3), dtype=np.uint8),
         instructions=["pick up the milk and place it in the basket"] * 2,
-        state=np.tile(np.float32([0, 0, 1, np.pi, 0, 0, 0.04, -0.04]), (2, 1)),
+        state=np.array([[0, 0, 1, np.pi, 0, 0, 0.04, -0.04]] * 2, np.float32),
     )
     actions = policy.act(seen)
     assert actions.shape == (2, 8, 7)

@@ -132,7 +132,7 @@ def main_part(
 ) -> Float[Array, "b t a"]:
     """What runs for samples that stay: late part and main head."""
     prediction = predict_main(heads, "tokens", decoder, backbone.late(params, carry), state)
-    return prediction.expected if readout == "expected" else prediction.actions
+    return prediction.read(readout)
 
 
 def confidence(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Float[Array, " b"]:

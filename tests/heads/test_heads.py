@@ -86,17 +86,17 @@ def test_the_draft_costs_a_fraction_of_the_main_head():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "options", "message"),
     [
-        (lambda: TrunkConfig(width=10, num_heads=3), "width must be a multiple of num_heads"),
-        (lambda: TrunkConfig(num_blocks=0), "num_blocks must be at least 1"),
-        (lambda: TrunkConfig(dtype="float64"), "dtype must be one of"),
-        (lambda: HeadsConfig(kind="diffusion"), "kind must be one of"),
-        (lambda: HeadsConfig(kind="bins"), "draft must be None for bins"),
-        (lambda: HeadsConfig(readout="mode"), "readout must be one of"),
-        (lambda: CodeShape(coarse=8), "coarse must be below num_layers"),
+        (TrunkConfig, {"width": 10, "num_heads": 3}, "width must be a multiple of num_heads"),
+        (TrunkConfig, {"num_blocks": 0}, "num_blocks must be at least 1"),
+        (TrunkConfig, {"dtype": "float64"}, "dtype must be one of"),
+        (HeadsConfig, {"kind": "diffusion"}, "kind must be one of"),
+        (HeadsConfig, {"kind": "bins"}, "draft must be None for bins"),
+        (HeadsConfig, {"readout": "mode"}, "readout must be one of"),
+        (CodeShape, {"coarse": 8}, "coarse must be below num_layers"),
     ],
 )
-def test_configs_validate_themselves(make, message, unchecked_types):
+def test_configs_validate_themselves(make, options, message, unchecked_types):
     with pytest.raises(ValueError, match=message):
-        make()
+        make(**options)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.model import HeadsShape
@@ -151,7 +152,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(store, tokenizer, tmp_path):
 
 
 def test_an_empty_split_is_refused(tokenizer, unchecked_types):
-    class Nothing:
+    class Nothing(FeatureStore):
+        def __init__(self):
+            pass
+
         def rows(self, split):
             return np.empty(0, np.int64)
 
