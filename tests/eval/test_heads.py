@@ -37,7 +37,7 @@ def test_every_run_gets_its_rows(tmp_path, capsys):
 
 def test_missing_runs_and_other_features_are_refused(tmp_path):
     run = write_run(tmp_path / "a", {})
-    with pytest.raises(SystemExit, match="finish that run with train.heads"):
+    with pytest.raises(SystemExit, match=r"finish that run with train\.heads"):
         heads.main(command(tmp_path, run, tmp_path / "nothing"))
     other = write_run(tmp_path / "b", {}, features="elsewhere")
     with pytest.raises(SystemExit, match="must share their features, got elsewhere, runs"):
