@@ -123,12 +123,12 @@ def make_update(config: HeadsTraining, shape: HeadsShape, statistics: ProprioSta
         progress = state.step / config.loop.steps
         (_, metrics), gradients = gradient(state.params, batch, key, progress)
         moved = state.updated(gradients, state.model, optimizer)
-        return dataclasses.replace(moved, model=_average(config.ema, moved)), metrics
+        return dataclasses.replace(moved, model=average(config.ema, moved)), metrics
 
     return update
 
 
-def _average(decay: float, state: TrainState) -> Any:
+def average(decay: float, state: TrainState) -> Any:
     """Averages that forget their random beginning: the decay rises with the steps taken."""
     kept = jnp.minimum(decay, (1.0 + state.step) / (EMA_WARMUP + state.step))
     return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, state.model, state.params)

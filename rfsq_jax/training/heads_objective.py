@@ -94,8 +94,8 @@ def make_objective(
         state = state + loss.state_noise * jax.random.normal(keys[0], state.shape)
         batch = batch._replace(
             state=state,
-            final=_drop_tokens(keys[1], batch.final, shape.final, loss.feature_dropout),
-            early=_drop_tokens(keys[2], batch.early, shape.early, loss.feature_dropout),
+            final=drop_tokens(keys[1], batch.final, shape.final, loss.feature_dropout),
+            early=drop_tokens(keys[2], batch.early, shape.early, loss.feature_dropout),
         )
         metrics = kind(loss, heads, batch, keys[3], progress)
         parts = [value for name, value in metrics.items() if name.startswith("loss_")]
@@ -166,7 +166,8 @@ def _accuracy(logits: Float[Array, "*n k"], codes: Int[Array, "*n"]) -> Float[Ar
     return jnp.mean(jnp.argmax(logits, axis=-1) == codes)
 
 
-def _drop_tokens(key: Array, features: Array | None, depth: Depth, share: float) -> Array | None:
+def drop_tokens(key: Array, features: Array | None, depth: Depth, share: float) -> Array | None:
+    """Zeroes a share of the tokens that show pictures."""
     if features is None or not share:
         return features
     kept = jax.random.bernoulli(key, 1.0 - share, features.shape[:2])

@@ -1,0 +1,104 @@
+"""Teaches a policy's draft head what its main head says, and calibrates the early exit again.
+
+python -m train.draft --policy runs/heads/small/policy --features runs/features/small
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rfsq_jax.backbones import get_backbone
+from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.heads import model
+from rfsq_jax.heads.prediction import Decoder
+from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
+from rfsq_jax.runs import commands
+from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.tables import format_table
+from rfsq_jax.training import heads_evaluation as evaluation
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.distillation import DraftTraining, distill
+from rfsq_jax.training.feeding import Feed
+from rfsq_jax.training.heads import BEST_METRIC
+from rfsq_jax.training.heads_data import HeadsData
+from rfsq_jax.training.metrics import FileWriter
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftRun:
+    """One run of train.draft.
+
+    Attributes:
+      policy: a bundled name, or a folder that train.heads wrote; token heads with a draft.
+      features: folder of train.features that the policy was trained on.
+      training: how.
+      output: the run's folder; the same command resumes what is there.
+    """
+
+    policy: str
+    features: Path = Path("runs/features/small")
+    training: DraftTraining = DraftTraining()
+    output: Path = Path("runs/draft/small")
+
+
+def teach(
+    config: DraftRun, parts: PolicyParts, store: FeatureStore
+) -> tuple[PolicyParts, dict[str, Any]]:
+    """Trains or resumes in the run's folder; returns the policy and figures before and after."""
+    training, tokenizer, readout = config.training, parts.tokenizer, parts.config.readout
+    train, held_out = (
+        HeadsData.of(store, split, tokenizer, parts.config) for split in ("train", "held_out")
+    )
+    decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
+    predict = evaluation.make_predict(parts.config, parts.shape, parts.statistics, decoder)
+
+    def figures(params: model.Params) -> dict[str, float]:
+        everything = evaluation.predict_all(predict, params, held_out)
+        exits = evaluation.calibrate(everything, held_out, readout)
+        measured = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
+        error = "draft_expected" if readout == "expected" else "draft_argmax"
+        return {
+            BEST_METRIC: measured["actions"][error]["l1"],
+            "main_error": measured["actions"][readout]["l1"],
+            "agreement": sum(measured["agreement"]["per_layer"]) / parts.shape.codes.coarse,
+            **(exits or {}),
+        }
+
+    loop = training.loop
+    feed = Feed(train.read, len(train), training.batch_size, loop.steps_per_call, loop.seed)
+    with (
+        Checkpoints(config.output / "checkpoints", BEST_METRIC) as checkpoints,
+        FileWriter(config.output, checkpoints.latest_step or 0) as writer,
+    ):
+        params = distill(training, parts, feed, figures, checkpoints=checkpoints, writer=writer)
+    before, after = figures(parts.params), figures(params)
+    taught = dataclasses.replace(parts, params=params, threshold=after["threshold"])
+    return taught, {"before": before, "after": after}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    description = "Teaches a policy's draft head what its main head says."
+    config = commands.parse(DraftRun, argv, description=description)
+    parts = load_policy(resolve(config.policy))
+    if parts.config.draft is None:
+        raise SystemExit(f"--policy must have token heads with a draft, got {config.policy}")
+    store = FeatureStore.open(config.features)
+    store.require(get_backbone(parts.backbone).spec, parts.tokenizer)
+    claim_folder(config.output, dataclasses.asdict(config))
+    taught, figures = teach(config, parts, store)
+    save_policy(config.output / "policy", taught)
+    names = list(figures["after"])
+    rows = [[n, *(f"{figures[when][n]:.4f}" for when in ("before", "after"))] for n in names]
+    print(format_table(["held-out, normalised actions", "before", "after"], rows))
+    print(f"figures: {write_results(config.output, figures=figures, config=config)}")
+    print(f"policy: {config.output / 'policy'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
