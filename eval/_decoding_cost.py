@@ -95,7 +95,7 @@ def example(backbone: Backbone) -> Observations:
     return Observations(images, ["pick up the bowl"], np.zeros((1, 8), np.float32))
 
 
-def countflops_of(parts: PolicyParts, backbone: Backbone) -> Cost:
+def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
     """Floating-point operations of one sample, as XLA counts them in the compiled programs."""
     decoder, readout = decoder_of(parts), parts.config.readout
     seen = example(backbone)
