@@ -35,7 +35,7 @@ from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 
-LARGEST_TIME = 0.7
+LARGEST_TIME, LARGEST_ERROR = 0.7, 1.03
 EXIT_SHARES = tuple(np.linspace(0.0, 1.0, 21).tolist())
 
 
@@ -48,7 +48,8 @@ class DecodingConfig:
       features: folder of train.features, of the policy's backbone and tokenizer.
       rows: held-out frames at most, spread evenly.
       batch_size: frames that are decoded together when tokens are compared.
-      max_excess: how much larger the mean error may be with early exits, relative.
+      max_excess: how much larger the mean error may be with early exits where the threshold is
+        chosen, relative; below what is allowed, since other episodes differ.
       rounds: how often every contestant takes its turn when time is measured.
       calls: calls in one turn.
       output: folder of results.json and decoding.png.
@@ -58,7 +59,7 @@ class DecodingConfig:
     features: Path = Path("runs/features/small")
     rows: int = 10_000
     batch_size: int = 16
-    max_excess: float = 0.03
+    max_excess: float = 0.015
     rounds: int = 15
     calls: int = 20
     output: Path = Path("runs/decoding")
@@ -131,7 +132,7 @@ def run(
     chosen, points = exit_curve(frames, store.episode[rows], config.max_excess, flops, time)
     speculation = acceptance_figures(frames, acceptance, parts)
     print(speculation_text(speculation), timing_table(seconds), sep="\n\n", end="\n\n")
-    print(curve_table(points, chosen), verdict(points, chosen, 1 + config.max_excess), sep="\n")
+    print(curve_table(points, chosen), verdict(points, chosen), sep="\n")
     print(note, end="\n" if note else "")
     return {
         "jax_backend": jax.default_backend(),
@@ -219,14 +220,14 @@ def curve_table(points: Sequence[CurvePoint], chosen: CurvePoint) -> str:
     return format_table(["early exit", "threshold", "exits", "FLOPs", "time", "error"], rows)
 
 
-def verdict(points: Sequence[CurvePoint], chosen: CurvePoint, largest_error: float) -> str:
+def verdict(points: Sequence[CurvePoint], chosen: CurvePoint) -> str:
     """Says whether exits save the time that they should for the error that they may cost."""
-    enough = chosen.seconds <= LARGEST_TIME and chosen.error <= largest_error
-    on_curve = [p for p in points if p.seconds <= LARGEST_TIME and p.error <= largest_error]
+    enough = chosen.seconds <= LARGEST_TIME and chosen.error <= LARGEST_ERROR
+    on_curve = [p for p in points if p.seconds <= LARGEST_TIME and p.error <= LARGEST_ERROR]
     return (
         f"{'pass' if enough else 'FAIL'}  the calibrated threshold takes {chosen.seconds:.1%} of "
         f"the time (at most {LARGEST_TIME:.0%} wanted) at {chosen.error:.1%} of the error (at most "
-        f"{largest_error:.0%}); {len(on_curve)} of {len(points)} points of the curve do both"
+        f"{LARGEST_ERROR:.0%}); {len(on_curve)} of {len(points)} points of the curve do both"
     )
 
 

@@ -149,7 +149,7 @@ def test_the_threshold_is_chosen_on_every_second_episode_and_measured_on_the_oth
 )
 def test_the_verdict_asks_for_saved_time_and_a_small_error(seconds, error, word):
     point = CurvePoint(-1.0, 0.5, 0.6, seconds, error)
-    text = decoding.verdict([point], point, 1.03)
+    text = decoding.verdict([point], point)
     assert text.startswith(word)
     assert f"{int(word == 'pass')} of 1 points" in text
 
