@@ -29,7 +29,7 @@ TRAINING = HeadsTraining(
     model=HeadsConfig(main=SMALL, draft=SMALL),
     loss=HeadsLoss((1.0,) * 8, fine_dropout=0.1, feature_dropout=0.1, state_noise=0.0),
     optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, clip_norm=1.0),
-    loop=LoopConfig(steps=400, steps_per_call=20, evaluate_every=200),
+    loop=LoopConfig(steps=800, steps_per_call=20, evaluate_every=400),
     batch_size=16,
     ema=0.9,
 )
