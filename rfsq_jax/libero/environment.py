@@ -126,6 +126,10 @@ class Environment:
         """Whether the goal holds now, by the benchmark's own predicates."""
         return bool(self.domain._check_success())
 
+    def holds(self, goal: tuple[str, ...]) -> bool:
+        """Whether one predicate, such as ("open", region), holds now, as the benchmark has it."""
+        return bool(self.domain._eval_predicate(list(goal)))
+
     def render(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
         """Draws every camera as the policy sees it: the stock picture rotated by 180 degrees.
 
