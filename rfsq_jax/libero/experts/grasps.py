@@ -24,6 +24,9 @@ WIDEST = 0.068
 """Widest thing that the open fingers (0.076) take without luck."""
 DEPTH = 0.024
 """How deep below its top a thing is held, if it is tall enough."""
+PINCH_DEPTH = 0.006
+"""How deep the knob on a lid is held."""
+PINCH_BAND = 0.008
 RIM_DEPTH = 0.017
 RIM_BAND = 0.008
 
@@ -63,6 +66,8 @@ def choose_grasp(
     failed: Sequence[Float64[np.ndarray, " 3"]] = (),
     taste: float,
     rng: np.random.Generator,
+    room: float = 0.0,
+    carried: Float64[np.ndarray, " 3"] | None = None,
 ) -> Grasp:
     """Returns the cheapest grasp of a thing.
 
@@ -73,8 +78,10 @@ def choose_grasp(
       failed: points float64 [3] at which earlier grasps went wrong.
       taste: standard deviation of a random price, radians of wrist yaw.
       rng: drawn from only where `taste` is positive.
+      room: metres that the hand keeps from obstacles on all sides.
+      carried: float64 [3], how far the thing will be carried, if there must be room there too.
     """
-    candidates = top_grasps(points) or rim_grasps(points)
+    candidates = top_grasps(points) or pinch_grasps(points) or rim_grasps(points)
     priced = [
         dataclasses.replace(
             grasp,
@@ -82,7 +89,8 @@ def choose_grasp(
             + YAW_PRICE * abs(grasp.yaw)
             + REACH_PRICE * float(np.linalg.norm(grasp.point[:2] - base[:2]))
             + FAILED_PRICE * _num_near(grasp.point, failed)
-            + BLOCKED_PRICE * num_blocked(grasp, obstacles)
+            + BLOCKED_PRICE * num_blocked(grasp, obstacles, room)
+            + BLOCKED_PRICE * _num_blocked_there(grasp, obstacles, carried, room)
             + (taste * rng.normal() if taste > 0 else 0.0),
         )
         for grasp in candidates
@@ -99,6 +107,19 @@ def top_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[G
     for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
         closing = held[:, :2] @ closing_direction(yaw)
         width = np.ptp(closing)
+        if width <= WIDEST:
+            point = np.array([*_middle(held, yaw), height])
+            grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
+    return grasps
+
+
+def pinch_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[Grasp]:
+    """Returns shallow grasps of what sticks out at the top, none where nothing narrow does."""
+    height = points[:, 2].max() - PINCH_DEPTH
+    held = points[points[:, 2] > height - PINCH_BAND]
+    grasps = []
+    for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
+        width = np.ptp(held[:, :2] @ closing_direction(yaw))
         if width <= WIDEST:
             point = np.array([*_middle(held, yaw), height])
             grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
@@ -125,8 +146,8 @@ def rim_grasps(points: Float64[np.ndarray, "p 3"], num_sides: int = 36) -> list[
     return grasps
 
 
-def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"]) -> int:
-    """Counts obstacle samples in the room that fingers and palm need when coming from above."""
+def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"], room: float = 0.0) -> int:
+    """Counts obstacle samples where fingers and palm, and `room` (m) around it, have to be."""
     offset = obstacles - grasp.point
     along = offset[:, :2] @ closing_direction(grasp.yaw)
     across = np.abs(offset[:, :2] @ closing_direction(grasp.yaw + np.pi / 2))
@@ -136,7 +157,7 @@ def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"]) -> int:
         fingers |= (along > low) & (along < high)
     fingers &= above_tips & (across < FINGER_HALF_THICKNESS)
     half_across, half_along = PALM_HALF
-    palm = (np.abs(along) < half_along) & (across < half_across)
+    palm = (np.abs(along) < half_along + room) & (across < half_across + room)
     palm &= offset[:, 2] > PALM_DEPTH - 0.006
     return int((fingers | palm).sum())
 
@@ -149,6 +170,14 @@ def closing_direction(yaw: float) -> Float64[np.ndarray, " 2"]:
 def wrapped_yaw(yaw: float) -> float:
     """Returns the equivalent yaw of a two-fingered hand in -pi/2..pi/2."""
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def _num_blocked_there(
+    grasp: Grasp, obstacles: np.ndarray, carried: np.ndarray | None, room: float
+) -> int:
+    if carried is None:
+        return 0
+    return num_blocked(dataclasses.replace(grasp, point=grasp.point + carried), obstacles, room)
 
 
 def _num_near(point: Float64[np.ndarray, " 3"], others: Sequence[Float64[np.ndarray, " 3"]]) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
+from rfsq_jax.libero.experts.overhang import way_out
 from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.placing import Placing
@@ -28,6 +29,8 @@ STALLED = 10
 """Steps without motion after which the hand will not come nearer."""
 PATIENCE = 45
 """Steps after which it is not coming nearer either."""
+LOW_LIFT = 0.03
+"""How far a thing is lifted before it comes out from under something."""
 SLOW_BELOW = 0.06
 """Distance from the grasp at which the hand slows down."""
 
@@ -55,6 +58,7 @@ class PickPlace:
         self._still_steps = 0
         self._last_hand = np.zeros(3)
         self._travel_height = 0.0
+        self._aside = np.zeros(2)
 
     @property
     def done(self) -> bool:
@@ -75,7 +79,7 @@ class PickPlace:
         """Returns the action for what is observed now: float64 [7]."""
         hand = observation.eef_pos
         if not self._picking.planned:
-            self._travel_height = self._picking.plan(hand)
+            self._plan(hand)
         self._watch(hand)
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
@@ -86,6 +90,10 @@ class PickPlace:
         if aim.arrived:
             self._advance(hand)
         return action
+
+    def _plan(self, hand: np.ndarray) -> None:
+        placing = self._placing
+        self._travel_height = self._picking.plan(hand, room=placing.room, carried=placing.way())
 
     def _watch(self, hand: np.ndarray) -> None:
         moved = np.linalg.norm(hand - self._last_hand)
@@ -135,7 +143,13 @@ class PickPlace:
 
     def _lift(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._anchor[:2], self._travel_height])
-        return Aim(goal, CLOSE, bool(hand[2] > goal[2] - 0.025))
+        arrived = hand[2] > goal[2] - 0.025
+        aside = self._anchor[:2] + self._aside - hand[:2]
+        if np.linalg.norm(aside) > 0.02:
+            goal = np.array([*(hand[:2] + aside), self._anchor[2] + LOW_LIFT])
+        elif self._aside.any():
+            goal[:2] += self._aside
+        return Aim(goal, CLOSE, bool(arrived))
 
     def _carry(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._placing.hand_xy(hand), self._travel_height])
@@ -184,7 +198,8 @@ class PickPlace:
 
     def _retry(self, hand: np.ndarray) -> None:
         self._clung = 0
-        self._travel_height = self._picking.plan_again(hand)
+        self._picking.give_up()
+        self._plan(hand)
         self._enter(Phase.REACH, hand)
 
     def _advance(self, hand: np.ndarray) -> None:
@@ -192,6 +207,9 @@ class PickPlace:
         if self.phase is Phase.CLOSE:
             self._held_offset = hand - self._scene.position(self._thing)
             self._placing.look_around()
+            self._aside = way_out(
+                self._placing.obstacles, self._scene.points(self._thing), hand, self._scene.base
+            )
             self._travel_height = max(hand[2] + 0.06, self._placing.carry_height(hand))
         if self.phase is Phase.RELEASE and self._clings(hand):
             self._clung += 1

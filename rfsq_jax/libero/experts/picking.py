@@ -52,11 +52,19 @@ class Picking:
         scene = self._scene
         return scene.position(self._thing) + scene.rotation(self._thing) @ self._point_in_thing
 
-    def plan(self, hand: Float64[np.ndarray, " 3"]) -> float:
+    def plan(
+        self,
+        hand: Float64[np.ndarray, " 3"],
+        *,
+        room: float = 0.0,
+        carried: Float64[np.ndarray, " 3"] | None = None,
+    ) -> float:
         """Chooses a grasp of the thing as it lies now.
 
         Args:
           hand: float64 [3], where the hand comes from.
+          room: metres that it keeps from obstacles.
+          carried: float64 [3], see `choose_grasp`.
 
         Returns:
           the height at which it clears what lies on the way, metres.
@@ -70,6 +78,8 @@ class Picking:
             failed=self._failed,
             taste=style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
             rng=self._rng,
+            room=room,
+            carried=carried,
         )
         point = self._grasp.point
         from_middle = point + self._error() - scene.position(self._thing)
@@ -78,10 +88,9 @@ class Picking:
         clear = tallest + FINGER_REACH + style.carry_height
         return float(max(point[2] + style.hover_height, clear))
 
-    def plan_again(self, hand: Float64[np.ndarray, " 3"]) -> float:
-        """Gives the present grasp up and does as `plan`."""
+    def give_up(self) -> None:
+        """Counts the present grasp as one that went wrong."""
         self._failed.append(self._chosen().point)
-        return self.plan(hand)
 
     def _error(self) -> Float64[np.ndarray, " 3"]:
         """How far the style puts the grasp off; only the first."""
