@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 FINGER_REACH = 0.010
 """How far the finger tips extend below the grip site."""
@@ -36,10 +36,15 @@ FINGER_HALF_THICKNESS = 0.014
 PALM_HALF = (0.036, 0.108)
 """Half extents of the palm across and along the closing direction."""
 
+PALM_START, HAND_LENGTH = 0.024, 0.12
+"""Where the hand's body begins and ends above the grip site."""
+LEAN = 0.5
+
 YAW_PRICE = 1.0
 WIDTH_PRICE = 30.0
 BLOCKED_PRICE = 0.5
 REACH_PRICE = 4.0
+LEAN_PRICE = 0.4
 FAILED_PRICE = 0.7
 
 
@@ -51,11 +56,18 @@ class Grasp:
       point: float64 [3], where the grip site goes, in the world.
       yaw: radians about the vertical from the hand's default orientation, in -pi/2..pi/2.
       price: what the choice minimised.
+      lean: radians by which the palm leans sideways, along `closing_direction(yaw + pi / 2)`.
     """
 
     point: Float64[np.ndarray, " 3"]
     yaw: float
     price: float
+    lean: float = 0.0
+
+    def lean_vector(self) -> Float64[np.ndarray, " 3"]:
+        """Returns the lean as a rotation vector in the world: float64 [3]."""
+        side = closing_direction(self.yaw + np.pi / 2)
+        return self.lean * np.array([-side[1], side[0], 0.0])
 
 
 def choose_grasp(
@@ -78,10 +90,12 @@ def choose_grasp(
       failed: points float64 [3] at which earlier grasps went wrong.
       taste: standard deviation of a random price, radians of wrist yaw.
       rng: drawn from only where `taste` is positive.
-      room: metres that the hand keeps from obstacles on all sides.
+      room: metres that the palm keeps from obstacles; where positive, it may lean for it.
       carried: float64 [3], how far the thing will be carried, if there must be room there too.
     """
     candidates = top_grasps(points) or pinch_grasps(points) or rim_grasps(points)
+    if room > 0:
+        candidates += [leaned(grasp, lean) for grasp in candidates for lean in (-LEAN, LEAN)]
     priced = [
         dataclasses.replace(
             grasp,
@@ -150,16 +164,33 @@ def num_blocked(grasp: Grasp, obstacles: Float64[np.ndarray, "q 3"], room: float
     """Counts obstacle samples where fingers and palm, and `room` (m) around it, have to be."""
     offset = obstacles - grasp.point
     along = offset[:, :2] @ closing_direction(grasp.yaw)
-    across = np.abs(offset[:, :2] @ closing_direction(grasp.yaw + np.pi / 2))
+    sideways = offset[:, :2] @ closing_direction(grasp.yaw + np.pi / 2)
+    across = np.abs(sideways)
     above_tips = offset[:, 2] > -FINGER_REACH
     fingers = np.zeros(len(obstacles), bool)
     for low, high in OPEN_FINGERS:
         fingers |= (along > low) & (along < high)
     fingers &= above_tips & (across < FINGER_HALF_THICKNESS)
-    half_across, half_along = PALM_HALF
-    palm = (np.abs(along) < half_along + room) & (across < half_across + room)
+    half_along = PALM_HALF[1]
+    palm = (np.abs(along) < half_along + room) & _beneath_palm(sideways, grasp.lean, room)
     palm &= offset[:, 2] > PALM_DEPTH - 0.006
     return int((fingers | palm).sum())
+
+
+def leaned(grasp: Grasp, lean: float) -> Grasp:
+    """Returns the grasp with a palm that leans sideways by `lean` (rad)."""
+    return dataclasses.replace(grasp, lean=lean, price=grasp.price + LEAN_PRICE)
+
+
+def _beneath_palm(
+    sideways: Float64[np.ndarray, " q"], lean: float, room: float
+) -> Bool[np.ndarray, " q"]:
+    """Which of the places beside a hand, metres across it, its palm passes when it comes down."""
+    half, sine = PALM_HALF[0], np.sin(abs(lean))
+    towards = half + HAND_LENGTH * sine
+    away = half * np.cos(lean) - PALM_START * sine
+    signed = sideways if lean >= 0 else -sideways
+    return (signed < towards + room) & (signed > -away - room)
 
 
 def closing_direction(yaw: float) -> Float64[np.ndarray, " 2"]:

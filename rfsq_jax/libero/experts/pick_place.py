@@ -84,7 +84,8 @@ class PickPlace:
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
         aim = AIMS[self.phase](self, hand, observation)
-        turn = rotation_error(observation.eef_quat, self._picking.yaw) + self._tilt()
+        turn = rotation_error(observation.eef_quat, self._picking.yaw)
+        turn = turn + self._tilt() + self._picking.lean
         action = self._servo(aim.point - hand, turn, speed=aim.speed, gripper=aim.gripper)
         self._steps += 1
         if aim.arrived:

@@ -47,6 +47,11 @@ class Picking:
         """Yaw of the hand for the present grasp, radians."""
         return self._chosen().yaw + (self._style.grasp_yaw if self.attempts == 0 else 0.0)
 
+    @property
+    def lean(self) -> Float64[np.ndarray, " 3"]:
+        """How the hand leans in the present grasp, a rotation vector: float64 [3]."""
+        return self._chosen().lean_vector()
+
     def point(self) -> Float64[np.ndarray, " 3"]:
         """Returns where the grip site should be; it moves with the thing: float64 [3]."""
         scene = self._scene

@@ -24,7 +24,7 @@ SUPPORT_RADIUS, SUPPORT_RISE = 0.05, 0.03
 """Where to look for what bears a thing on a surface: so far around, so far above its site."""
 OUT_OF_DRAWER = 0.015
 """How far before the middle of an open drawer a thing is put, away from what is above."""
-DRAWER_ROOM = 0.012
+DRAWER_ROOM = 0.008
 """How far from a piece of furniture the palm stays when it reaches into an open part."""
 
 
