@@ -1,5 +1,6 @@
 PYTHON ?= python3
 EXTRAS ?= sim,small,dev
+EPISODES ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -9,10 +10,12 @@ STAMP := $(VENV)/.installed
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
 
-# From the bundled demonstrations to a policy: replays them for features, then trains heads.
+# From the bundled demonstrations to a policy: replays them for features, trains heads on these,
+# then teaches the draft head. EPISODES=None takes all 1,000, as the bundled policy did.
 policy: $(STAMP)
-	$(BIN)/python -m train.features --config configs/small.py
-	$(BIN)/python -m train.heads --config configs/small.py
+	$(BIN)/python -m train.features --config configs/small.py --episodes $(EPISODES)
+	$(BIN)/python -m train.heads --config configs/small.py --features.episodes $(EPISODES)
+	$(BIN)/python -m train.draft --policy runs/heads/small/policy
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
@@ -36,7 +39,7 @@ bundle: train policy
 	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
 	mkdir -p rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero
-	cp -r runs/heads/small/policy rfsq_jax/bundled/policies/small
+	cp -r runs/draft/small/policy rfsq_jax/bundled/policies/small
 	cp runs/ae/robust/tokenizer.png runs/heads/small/heads.png .github/
 
 clean:
