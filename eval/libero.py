@@ -10,28 +10,26 @@ cannot be played is tried once more, and if that fails no rate is printed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from eval import _libero_results as results
 from rfsq_jax.checks import require, require_positive
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.pool import Pool
-from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial, deviations
+from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial
 from rfsq_jax.evaluation.run import EpisodeError, Evaluation
 from rfsq_jax.evaluation.serving import Server, default_batch
 from rfsq_jax.evaluation.simulator import LiberoSimulator
-from rfsq_jax.evaluation.summary import episode_rows, success_table, suite_figures, time_figures
-from rfsq_jax.evaluation.versions import describe_simulator, known_changes
+from rfsq_jax.evaluation.summary import success_table
+from rfsq_jax.evaluation.versions import describe_simulator
 from rfsq_jax.evaluation.worker import Job, Videos
-from rfsq_jax.libero.install import RenderingError, SimulatorMissingError
+from rfsq_jax.libero.environment import POLICY_CAMERAS
+from rfsq_jax.libero.install import RenderingError
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states, tasks
 from rfsq_jax.policy import Mode, Policy
-from rfsq_jax.policy_files import resolve
 from rfsq_jax.runs.commands import parse
-from rfsq_jax.runs.files import write_json
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 
@@ -94,30 +92,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         policy = Policy.from_pretrained(config.policy, mode=config.mode)
         protocol = protocol_of(config, policy)
         server = Server(policy, config.batch or default_batch())
-    except (FileNotFoundError, ValueError, SimulatorMissingError, RenderingError) as error:
+    except (FileNotFoundError, ValueError, RenderingError) as error:
         print(f"eval.libero: {error}", file=sys.stderr)
         return 1
-    claim_folder(config.output, identity(config, protocol, server.batch, simulator["versions"]))
+    claim_folder(config.output, results.identity(config, protocol, server.batch, simulator))
     records, errors = evaluate(config, protocol, server, chosen)
-    figures = {
-        "policy": policy_figures(config, policy),
-        "protocol": dataclasses.asdict(protocol),
-        "deviations": deviations(protocol, config.trials, bool(config.tasks)),
-        "simulator": simulator,
-        "warnings": known_changes(simulator["versions"]),
-        "batch": server.batch,
-        "errors": [dataclasses.asdict(error) for error in errors],
-    }
+    figures = results.describe_run(config, policy, protocol, server, simulator)
     for warning in figures["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     if errors:
-        write_results(config.output, figures={**figures, "suites": None}, config=config)
-        return refuse(config, errors)
-    figures |= {
-        "suites": suite_figures(records, chosen),
-        "time": time_figures(records),
-        "episodes": episode_rows(records),
-    }
+        return results.refuse(config, figures, errors)
+    figures |= results.measure(config, policy, server, records, chosen)
     path = write_results(config.output, figures=figures, config=config)
     print(success_table(figures["suites"]))
     print("".join(f"not the official protocol: {each}\n" for each in figures["deviations"]), end="")
@@ -166,27 +151,6 @@ def protocol_of(config: LiberoConfig, policy: Policy) -> Protocol:
     )
 
 
-def identity(
-    config: LiberoConfig, protocol: Protocol, batch: int, versions: dict[str, str]
-) -> dict[str, Any]:
-    """What decides how each episode ends; which episodes are played may change between runs."""
-    return {
-        "policy": policy_sha256(resolve(config.policy)),
-        "mode": config.mode,
-        "batch": batch,
-        "protocol": dataclasses.asdict(protocol),
-        "versions": versions,
-    }
-
-
-def policy_sha256(folder: Path) -> str:
-    """A hash of all the policy's files."""
-    digest = hashlib.sha256()
-    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def evaluate(
     config: LiberoConfig, protocol: Protocol, server: Server, chosen: Sequence[Task]
 ) -> tuple[list[Record], list[EpisodeError]]:
@@ -198,10 +162,10 @@ def evaluate(
     job = Job(
         protocol=protocol, make_simulator=LiberoSimulator, output=config.output, videos=config.video
     )
-    cameras = 2
+    remove_leftovers(config.output)
     with (
         progress_bar(len(trials), "episodes", "episode", initial=behind) as bar,
-        Pool(job, min(config.workers, len(trials)), cameras) as pool,
+        Pool(job, min(config.workers, len(trials)), len(POLICY_CAMERAS)) as pool,
     ):
 
         def follow(record: Record) -> None:
@@ -213,31 +177,10 @@ def evaluate(
     return [log.records[trial] for trial in trials if trial in log.records], errors
 
 
-def policy_figures(config: LiberoConfig, policy: Policy) -> dict[str, Any]:
-    """What was evaluated."""
-    parts = policy.parts
-    return {
-        "name": config.policy,
-        "sha256": policy_sha256(resolve(config.policy)),
-        "backbone": parts.backbone,
-        "backbone_version": parts.backbone_version,
-        "kind": parts.config.kind,
-        "blind": parts.config.main.blind,
-        "mode": config.mode,
-        "horizon": policy.horizon,
-    }
-
-
-def refuse(config: LiberoConfig, errors: Sequence[EpisodeError]) -> int:
-    """Says what went wrong instead of a rate."""
-    path = config.output / "errors.json"
-    write_json(path, [dataclasses.asdict(error) for error in errors])
-    print(f"eval.libero: no rate, {len(errors)} episodes ended in errors:", file=sys.stderr)
-    for error in errors:
-        last = error.reasons[-1].strip().splitlines()[-1]
-        print(f"  {error.trial.suite} task {error.trial.task}: {last}", file=sys.stderr)
-    print(f"details: {path}; the same command tries again", file=sys.stderr)
-    return 1
+def remove_leftovers(output: Path) -> None:
+    """Removes videos that a killed run left half written."""
+    for path in (output / "videos").glob(".*"):
+        path.unlink()
 
 
 if __name__ == "__main__":

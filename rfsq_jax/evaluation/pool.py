@@ -66,7 +66,7 @@ class Worker:
         self.heard = time.monotonic()
         try:
             return cast(Message, self.connection.recv())
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             self.process.join(GOODBYE_SECONDS)
             return _cause(self.process.exitcode)
 

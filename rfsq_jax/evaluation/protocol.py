@@ -68,8 +68,8 @@ class Protocol:
         require(self.spread >= 0, "spread", "at least 0 m", self.spread)
         require(self.seed >= 0, "seed", "at least 0", self.seed)
         require(self.settle_steps >= 0, "settle_steps", "at least 0", self.settle_steps)
-        given = self.step_limit is not None
-        require(not given or self.step_limit > 0, "step_limit", "at least 1", self.step_limit)
+        if self.step_limit is not None:
+            require_positive(self, "step_limit")
 
     def limit(self, suite: str) -> int:
         """Steps after settling in `suite`."""

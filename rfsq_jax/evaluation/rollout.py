@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,6 +19,7 @@ from rfsq_jax.evaluation import protocol as protocols
 from rfsq_jax.evaluation.protocol import Trial
 
 
+@runtime_checkable
 class Simulator(Protocol):
     """What an episode needs of a simulator."""
 
