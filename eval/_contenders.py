@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from eval._heads_figures import measure_policy
 from rfsq_jax.baselines.bins import from_bins, to_bins
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads.prediction import Decoder
 from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
 from rfsq_jax.tokenizer import ActionTokenizer
-from rfsq_jax.training import heads_evaluation as evaluation
-from rfsq_jax.training.heads_data import HeadsData
 
 NAIVE, STRATEGY_A, STRATEGY_B = "naive", "strategy A", "strategy B"
 
@@ -56,27 +54,25 @@ def swap_decoder(naive: Path, robust: Path, folder: Path) -> Path:
     return folder
 
 
-def offline_figures(contender: Contender, store: FeatureStore) -> dict[str, Any]:
+def offline_figures(contender: Contender, features: Path) -> dict[str, Any]:
     """Token accuracy, action error and reconstruction error on held-out frames.
 
     Strategy B is held against the robust tokens, which its decoder would need.
     """
     parts = load_policy(resolve(contender.policy))
-    tokenizer = parts.tokenizer
-    train, held_out = (
-        HeadsData.of(store, split, tokenizer, parts.config) for split in ("train", "held_out")
-    )
-    decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
-    predict = evaluation.make_predict(parts.config, parts.shape, parts.statistics, decoder)
-    everything = evaluation.predict_all(predict, parts.params, held_out)
-    normalization = tokenizer.fitted.normalization
-    figures = evaluation.measure(everything, held_out, train, normalization)
-    figures["readout"] = parts.config.readout
-    actions = normalization.denormalize(held_out.actions)
+    figures = measure_policy(parts, features, features)
+    actions = held_out_actions(features)
     back = there_and_back(contender, parts, actions)
     if back is not None:
+        normalization = parts.tokenizer.fitted.normalization
         figures["reconstruction"] = reconstruction_errors(actions, back, normalization)
     return figures
+
+
+def held_out_actions(features: Path) -> Float[np.ndarray, "n t a"]:
+    """The recorded chunks of the held-out frames, robot units."""
+    store = FeatureStore.open(features)
+    return np.asarray(store.actions[store.rows("held_out")])
 
 
 def there_and_back(

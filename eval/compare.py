@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval import _compare_table as table
 from eval import libero
 from eval._contenders import (
@@ -25,6 +23,7 @@ from eval._contenders import (
     STRATEGY_A,
     STRATEGY_B,
     Contender,
+    held_out_actions,
     offline_figures,
     swap_decoder,
     swap_evidence,
@@ -32,7 +31,6 @@ from eval._contenders import (
 from eval.libero_pair import compare_runs, read_run
 from rfsq_jax.checks import require_positive
 from rfsq_jax.evaluation.protocol import Starts
-from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.policy_files import load_policy, resolve
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.results import write_results
@@ -83,9 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(CompareConfig, argv, description=(__doc__ or "").split("\n\n")[0])
     try:
         contenders = line_up(config)
-        store = FeatureStore.open(config.features)
-        figures = {each.name: offline_figures(each, store) for each in contenders}
-        evidence = explain_swap(config, store)
+        figures = {each.name: offline_figures(each, config.features) for each in contenders}
+        evidence = explain_swap(config)
     except (FileNotFoundError, ValueError) as error:
         print(f"eval.compare: {error}", file=sys.stderr)
         return 1
@@ -127,11 +124,10 @@ def line_up(config: CompareConfig) -> list[Contender]:
     return found
 
 
-def explain_swap(config: CompareConfig, store: FeatureStore) -> dict[str, Any]:
+def explain_swap(config: CompareConfig) -> dict[str, Any]:
     """Why strategy B works or not, on the held-out chunks."""
     naive, robust = (load_policy(resolve(p)).tokenizer for p in (config.naive, config.robust))
-    actions = np.asarray(store.actions[store.rows("held_out")])
-    return swap_evidence(naive, robust, actions)
+    return swap_evidence(naive, robust, held_out_actions(config.features))
 
 
 def play_folder(config: CompareConfig, name: str) -> Path:
