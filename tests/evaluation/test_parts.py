@@ -16,7 +16,7 @@ from rfsq_jax.evaluation.rollout import film, play
 from rfsq_jax.evaluation.schedule import Schedule
 from rfsq_jax.evaluation.serving import Question, Server, rows_are_independent
 from rfsq_jax.evaluation.summary import rate, success_table, suite_figures, time_figures
-from rfsq_jax.evaluation.versions import known_changes
+from rfsq_jax.evaluation.versions import describe_simulator, known_changes
 from rfsq_jax.evaluation.video import write_filmstrip, write_video
 from rfsq_jax.evaluation.worker import describe
 from rfsq_jax.libero.tasks import tasks
@@ -76,14 +76,21 @@ def test_every_trial_is_played_once_and_nobody_idles_long(tasks, workers):
 
 
 def test_a_worker_stays_with_its_scene_and_takes_back_what_broke():
-    schedule = Schedule(trials_of(3, 4))
-    first = schedule.take(0)
-    assert schedule.take(1).place != first.place
-    assert schedule.take(0).place == first.place
+    schedule, taken = Schedule(trials_of(3, 4)), []
+
+    def take(worker):
+        trial = schedule.take(worker)
+        assert trial is not None
+        taken.append(trial)
+        return trial
+
+    first = take(0)
+    assert take(1).place != first.place
+    assert take(0).place == first.place
     schedule.give_back(first)
     schedule.forget(0)
-    assert schedule.take(7).place not in {first.place, (SUITE, 1)}
-    assert first in [schedule.take(worker) for worker in (8, 8, 8)]
+    assert take(7).place not in {taken[0].place, taken[1].place}
+    assert first in [take(8) for _ in range(3)]
 
 
 def test_the_log_keeps_everything_and_cuts_off_half_a_line(tmp_path):
@@ -252,6 +259,7 @@ def test_figures_add_up():
     table = success_table(figures)
     assert "6/8" in table
     assert table.count("3/4") == 2
+    assert "mean of 2 suites" in success_table(figures | {"libero_spatial_swap": figures[SUITE]})
     spent = time_figures(records)
     chunks = sum(record.chunks for record in records)
     assert spent["seconds_per_chunk"]["render"] == pytest.approx(8 / chunks)
@@ -269,7 +277,13 @@ def test_versions_that_change_results_are_named(mujoco, robosuite, warnings):
     assert len(found) == warnings
 
 
+def test_the_renderer_has_a_name():
+    simulator = describe_simulator()
+    assert simulator["opengl"] in {"egl", "osmesa"}
+    assert len(simulator["renderer"]) > 3
+
+
 def test_causes_of_death():
     assert pool._cause(-9) == pool.Killed(9)
-    assert "SIGSEGV" in pool._cause(-11).reason
-    assert "exit code 3" in pool._cause(3).reason
+    assert "SIGSEGV" in str(pool._cause(-11))
+    assert "exit code 3" in str(pool._cause(3))
