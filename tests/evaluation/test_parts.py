@@ -191,6 +191,15 @@ def test_every_batch_has_one_size(batch, count, calls):
     assert server.sample[0].images is not questions[0].images
 
 
+def test_the_sample_is_spread_over_the_run():
+    server, one = Server(Pushes(), 1), question()
+    for number in range(500):
+        server.answer([dataclasses.replace(one, instruction=str(number))])
+    numbers = [int(each.instruction) for each in server.sample]
+    assert len(numbers) == len(set(numbers)) == 48
+    assert 180 < sum(numbers) / 48 < 320
+
+
 def test_rows_that_see_each_other_are_noticed():
     assert rows_are_independent(Sized(), question(), 4)
     assert not rows_are_independent(Sized(peeks=True), question(), 4)
