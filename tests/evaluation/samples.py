@@ -14,8 +14,9 @@ import numpy as np
 from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Trial, placement_seed
+from rfsq_jax.evaluation.rollout import play
 from rfsq_jax.evaluation.run import Evaluation
-from rfsq_jax.evaluation.serving import Server
+from rfsq_jax.evaluation.serving import Question, Server
 from rfsq_jax.evaluation.worker import Job, MakeSimulator
 
 SIZE, CAMERAS = 8, 2
@@ -140,3 +141,17 @@ def outcomes(records):
     """What must not depend on how a run went."""
     fields = ("success", "steps", "chunks", "placement_seed", "actions_sha256")
     return {key: tuple(getattr(each, name) for name in fields) for key, each in records.items()}
+
+
+def play_through(trial, pushes=None, simulator=None):
+    """Plays a trial in this process: simulator and how it went."""
+    simulator = simulator or Sums(SUITE, 0, SIZE)
+    actor = pushes or Pushes()
+    episode = play(simulator, trial, PROTOCOL)
+    view = next(episode)
+    while True:
+        question = Question(view.images, "go", view.state)
+        try:
+            view = episode.send(Server(actor, 1).answer([question])[0])
+        except StopIteration as end:
+            return simulator, end.value
