@@ -21,7 +21,7 @@ from rfsq_jax.checks import require
 from rfsq_jax.policy import Observations
 
 ACCELERATOR_BATCH = 8
-SAMPLE_SIZE, SAMPLE_EVERY = 48, 5
+SAMPLE_SIZE = 48
 
 
 @runtime_checkable
@@ -54,7 +54,7 @@ class Server:
       batch: rows of every call.
       answered: questions so far.
       seconds: spent in the policy.
-      sample: a few questions of the run, to measure the policy on afterwards.
+      sample: a few questions, spread over the run, to measure the policy on afterwards.
     """
 
     def __init__(self, actor: Actor, batch: int) -> None:
@@ -68,6 +68,7 @@ class Server:
         self.actor, self.batch = actor, batch
         self.answered, self.seconds = 0, 0.0
         self.sample: list[Question] = []
+        self._dice = np.random.default_rng(0)
 
     def answer(self, questions: Sequence[Question]) -> list[Float[np.ndarray, "t 7"]]:
         """Returns one chunk per question, in order."""
@@ -82,10 +83,14 @@ class Server:
         return [chunk for part in parts for chunk in part]
 
     def _count(self, question: Question) -> None:
-        if self.answered % SAMPLE_EVERY == 0 and len(self.sample) < SAMPLE_SIZE:
+        """Keeps every question with the same chance, however many there will be."""
+        place = self.answered
+        if place >= SAMPLE_SIZE:
+            place = int(self._dice.integers(self.answered + 1))
+        if place < SAMPLE_SIZE:
             # The pictures lie in memory that the worker writes to again.
             copied = dataclasses.replace(question, images=question.images.copy())
-            self.sample.append(copied)
+            self.sample[place : place + 1] = [copied]
         self.answered += 1
 
 

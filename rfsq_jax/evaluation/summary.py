@@ -84,6 +84,9 @@ def success_table(figures: dict[str, Any]) -> str:
     for name, suite in figures.items():
         rows += [_task_row(task) for task in suite["tasks"]]
         rows.append([name, *_cells(suite)])
+    if len(figures) > 1:
+        mean = float(np.mean([suite["rate"] for suite in figures.values()]))
+        rows.append([f"mean of {len(figures)} suites", "", f"{mean:.1%}", "", "", ""])
     return format_table(["task", "solved", "success", "95 % interval", "steps", "s"], rows)
 
 

