@@ -117,9 +117,9 @@ def test_the_whole_command(folder, tmp_path, monkeypatch, capsys):
 
 
 def test_strategy_b_is_naive_heads_and_a_robust_decoder(folder, tmp_path, tokenizers):
-    paths = [folder / name / "policy" for name in ("naive", "robust")]
-    swapped = load_policy(swap_decoder(*paths, tmp_path / "swapped"))
-    naive = load_policy(paths[0])
+    ours, theirs = (folder / name / "policy" for name in ("naive", "robust"))
+    swapped = load_policy(swap_decoder(ours, theirs, tmp_path / "swapped"))
+    naive = load_policy(ours)
     jax.tree.map(np.testing.assert_array_equal, swapped.params, naive.params)
     assert swapped.tokenizer.version == tokenizers["robust"].version != naive.tokenizer.version
 
@@ -140,6 +140,7 @@ def test_perfect_bins_lose_what_lies_outside_and_half_a_bin(folder, chunks):
     parts = load_policy(path)
     actions = chunks[:16]
     back = there_and_back(Contender("bins", path, path), parts, actions)
+    assert back is not None
     normalize = parts.tokenizer.fitted.normalization.normalize
     inside = np.abs(normalize(actions)) <= 1
     assert np.abs(normalize(back) - normalize(actions))[inside].max() <= 1 / 256 + 1e-5
