@@ -38,7 +38,7 @@ bundle: train
 	$(BIN)/python -m train.features --config configs/bundled.py
 	$(BIN)/python -m train.heads --config configs/bundled.py
 	$(BIN)/python -m train.draft --policy runs/heads/bundled/policy \
-		--features runs/features/all --max-excess 0.025 --output runs/draft/bundled
+		--features runs/features/all --max-excess 0.03 --output runs/draft/bundled
 	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
 	mkdir -p rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero

@@ -3,7 +3,7 @@
 python -m train.features --config configs/bundled.py
 python -m train.heads --config configs/bundled.py
 python -m train.draft --policy runs/heads/bundled/policy --features runs/features/all \
-    --max-excess 0.025 --output runs/draft/bundled
+    --max-excess 0.03 --output runs/draft/bundled
 """
 
 from pathlib import Path
