@@ -98,7 +98,7 @@ class HeadsConfig:
     main: TrunkConfig = TrunkConfig()
     draft: TrunkConfig | None = TrunkConfig(width=96, num_heads=3, num_blocks=1)
     num_bins: int = 256
-    readout: Readout = "argmax"
+    readout: Readout = "expected"
 
     def __post_init__(self) -> None:
         known = ("tokens", "bins", "regression")
