@@ -61,7 +61,8 @@ def _title(figures: Mapping[str, Any]) -> str:
     policy = figures["policy"]
     name = f"Policy {policy['name']}" + (", blind" if policy["blind"] else "")
     if figures["suites"] is None:
-        return f"{name}: no rate, {len(figures['errors'])} episodes ended in errors"
+        count = len(figures["errors"])
+        return f"{name}: no rate, {count} episode{'s'[: count > 1]} ended in errors"
     suites = [f"{suite['rate']:.1%} on {key}" for key, suite in figures["suites"].items()]
     if len(suites) > 2:
         return f"{name}: {_mean(figures['suites']):.1%}, mean of {len(suites)} suites"

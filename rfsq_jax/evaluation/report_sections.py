@@ -58,9 +58,10 @@ def time_section(time: Figures, batch: int, execute: int) -> Html:
         [charts.swatch(name), milliseconds(size), f"{size / whole:.1%}", _owner(name)]
         for name, size in parts.items()
     ]
+    called = "1 row" if batch == 1 else f"{batch} rows"
     explained = (
-        f"Simulator: means over {time['chunks']} chunks, one picture of each camera and {execute} "
-        f"steps each. Policy: medians of calls of {batch} {'row' if batch == 1 else 'rows'} "
+        f"Simulator: means over {time['chunks']} chunks, one picture of each camera and up "
+        f"to {execute} steps each. Policy: medians of calls of {called} "
         "afterwards, each part by itself. Not in the bar, per chunk: asking the policy, with "
         f"waiting for it, took {milliseconds(spent['policy'])} ms of a simulator's time, resets "
         f"{milliseconds(spent['reset'])} ms, videos {milliseconds(spent['video'])} ms."
