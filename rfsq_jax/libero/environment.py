@@ -126,6 +126,12 @@ class Environment:
         """Whether the goal holds now, by the benchmark's own predicates."""
         return bool(self.domain._check_success())
 
+    def holds_something(self) -> bool:
+        """Whether both fingers touch one of the things that can be moved."""
+        gripper = self.domain.robots[0].gripper
+        things = self.domain.objects_dict.values()
+        return any(self.domain._check_grasp(gripper, thing) for thing in things)
+
     def render(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
         """Draws every camera as the policy sees it: the stock picture rotated by 180 degrees.
 

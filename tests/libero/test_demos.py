@@ -86,6 +86,9 @@ def test_options_that_do_not_fit_the_suite_end_the_command(options, message):
         {"seed": -1},
         {"tasks": (1, 1)},
         {"style": "odd"},
+        {"lead_steps": 0},
+        {"lead": "small", "images": True},
+        {"lead": "small", "bundle": Path("some.npz")},
     ],
 )
 def test_options_are_checked(options):
