@@ -139,7 +139,9 @@ def _attempt(
     placement_seed, expert_seed = attempt_seeds(env.task, recipe.seed, number)
     start = random_start(env, placement_seed, widen=recipe.widen)
     rng = np.random.default_rng(expert_seed)
-    lead = pilot and Lead(pilot.chunk, int(rng.integers(recipe.lead_steps + 1)))
+    lead = None
+    if pilot is not None:
+        lead = Lead(pilot.chunk, int(rng.integers(recipe.lead_steps + 1)))
     demonstration = record(
         env,
         start,

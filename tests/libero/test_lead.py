@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.data.hdf5 import read_demonstrations, write_hdf5
+from rfsq_jax.libero.demonstration import Demonstration
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.generation import Recipe, generate
@@ -24,10 +25,16 @@ def aside(observation, draw):
     return ASIDE
 
 
+def recorded(env, start, lead=None) -> Demonstration:
+    demonstration = record(env, start, steady, lead=lead)
+    assert demonstration is not None
+    return demonstration
+
+
 @pytest.fixture(scope="module")
 def led(environment):
     env = environment(SUITE, INDEX)
-    return record(env, random_start(env, 3), steady, lead=Lead(aside, 20))
+    return recorded(env, random_start(env, 3), Lead(aside, 20))
 
 
 def test_the_lead_goes_first_and_its_actions_are_kept(led):
@@ -38,7 +45,7 @@ def test_the_lead_goes_first_and_its_actions_are_kept(led):
 
 def test_the_expert_acts_on_what_the_lead_left(environment, led):
     env = environment(SUITE, INDEX)
-    env.reset(led.start)
+    observation = env.reset(led.start)
     for action in led.executed[: led.handover]:
         observation = env.step(action)
     np.testing.assert_array_equal(observation.state, led.state[led.handover])
@@ -55,8 +62,8 @@ def test_it_replays_to_the_bit_from_its_file(environment, led, tmp_path):
 def test_no_lead_is_a_lead_of_no_steps(environment):
     env = environment(SUITE, INDEX)
     start = random_start(env, 3)
-    alone = record(env, start, steady)
-    assert_same(record(env, start, steady, lead=Lead(aside, 0)), alone)
+    alone = recorded(env, start)
+    assert_same(recorded(env, start, Lead(aside, 0)), alone)
     assert alone.handover == 0
 
 
@@ -71,7 +78,7 @@ def test_a_lead_that_holds_the_thing_does_not_hand_over(environment):
         held.append(env.holds_something())
         return expert.act(observation)[None].astype(np.float32)
 
-    closing = record(env, start, steady)
+    closing = recorded(env, start)
     grasped = np.flatnonzero(closing.actions[:, 6] > 0)[0] + 12
     demonstration = record(env, start, steady, lead=Lead(one_by_one, int(grasped)))
     # Success may come before the hand lets go; then nobody takes over.
@@ -83,7 +90,7 @@ def test_a_lead_that_holds_the_thing_does_not_hand_over(environment):
 def test_a_lead_that_solves_the_task_leaves_nothing_to_show(environment):
     env = environment(SUITE, INDEX)
     start = random_start(env, 3)
-    solution = iter(record(env, start, steady).executed[: 1 - HOLD_STEPS])
+    solution = iter(recorded(env, start).executed[: 1 - HOLD_STEPS])
 
     def played(observation, draw):
         return next(solution)[None]
