@@ -126,11 +126,14 @@ class Environment:
         """Whether the goal holds now, by the benchmark's own predicates."""
         return bool(self.domain._check_success())
 
+    def holds(self, thing: str) -> bool:
+        """Whether both fingers touch the movable thing of that name."""
+        gripper = self.domain.robots[0].gripper
+        return bool(self.domain._check_grasp(gripper, self.domain.objects_dict[thing]))
+
     def holds_something(self) -> bool:
         """Whether both fingers touch one of the things that can be moved."""
-        gripper = self.domain.robots[0].gripper
-        things = self.domain.objects_dict.values()
-        return any(self.domain._check_grasp(gripper, thing) for thing in things)
+        return any(self.holds(thing) for thing in self.domain.objects_dict)
 
     def render(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
         """Draws every camera as the policy sees it: the stock picture rotated by 180 degrees.
