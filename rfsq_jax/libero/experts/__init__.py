@@ -86,7 +86,7 @@ def make_expert(
 
 def _is_shut(env: Environment, scene: Scene, region: str) -> bool:
     joint = None if scene.is_thing(region) else scene.joint(region)
-    return joint is not None and not env.holds(("open", region))
+    return joint is not None and not env.meets(("open", region))
 
 
 def _skill(
@@ -95,6 +95,6 @@ def _skill(
     predicate, *names = goal
     if predicate not in ("on", "in"):
         far = predicate in ("open", "turnon")
-        return Articulate(scene, names[0], style, far=far, holds=lambda: env.holds(goal))
+        return Articulate(scene, names[0], style, far=far, holds=lambda: env.meets(goal))
     thing, target = names
     return PickPlace(scene, thing, target, style, rng)
