@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rfsq_jax.libero.experts.compartment import Compartment, fitting_turn
+from rfsq_jax.libero.experts.insert import Insert
+from rfsq_jax.libero.experts.insertion import HandlePicking, Insertion, is_covered
 from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.placing import Placing
@@ -35,8 +37,20 @@ def make_pick_place(
       holds: whether the goal holds now; by default the geometry decides.
     """
     _, thing, target = goal
+    if goal[0] == "in" and _is_covered(scene, target):
+        placing = Insertion(
+            scene, thing, target, offset=style.place_offset, clearance=style.carry_height
+        )
+        return Insert(scene, HandlePicking(scene, thing, style, rng), placing, style, holds)
     picking = Picking(scene, thing, style, rng)
     return PickPlace(scene, picking, _placing(scene, goal, goals, style), style, holds)
+
+
+def _is_covered(scene: Scene, target: str) -> bool:
+    owner = None if scene.is_thing(target) else scene.owner(target)
+    if owner is None or scene.joint(target) is not None:
+        return False
+    return is_covered(scene.points(owner), scene.region(target))
 
 
 def _placing(scene: Scene, goal: Goal, goals: Sequence[Goal], style: Style) -> Placing:

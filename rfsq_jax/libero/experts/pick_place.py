@@ -99,7 +99,7 @@ class PickPlace:
         self._watch(hand)
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
-        aim = AIMS[self.phase](self, hand, observation)
+        aim = self._aim(hand, observation)
         turn = rotation_error(observation.eef_quat, self._yaw())
         turn = turn + self._tilt() + self._lean()
         action = self._servo(aim.point - hand, turn, speed=aim.speed, gripper=aim.gripper)
@@ -116,6 +116,9 @@ class PickPlace:
         moved = np.linalg.norm(hand - self._last_hand)
         self._still_steps = self._still_steps + 1 if moved < STILL else 0
         self._last_hand = hand.copy()
+
+    def _aim(self, hand: np.ndarray, observation: Observation) -> Aim:
+        return AIMS[self.phase](self, hand, observation)
 
     def _is_placed(self) -> bool:
         return self._placing.is_placed() if self._holds is None else self._holds()
