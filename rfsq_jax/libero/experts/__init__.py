@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Environment, Observation
 from rfsq_jax.libero.experts.articulation import Articulate
-from rfsq_jax.libero.experts.pick_place import PickPlace
+from rfsq_jax.libero.experts.choice import make_pick_place
 from rfsq_jax.libero.experts.sequence import Goal, ordered_goals
 from rfsq_jax.libero.experts.style import STYLES, Burst, Style, human_style, make_style
 from rfsq_jax.libero.scene import Scene
@@ -81,7 +81,8 @@ def make_expert(
     drawn = make_style(style, rng) if isinstance(style, str) else style
     scene = Scene(env.sim)
     goals = ordered_goals(env.goals, lambda region: _is_shut(env, scene, region))
-    return Expert([_skill(env, scene, goal, drawn, rng) for goal in goals], drawn)
+    todo = [goal for goal in goals if goal[0] != "turnon" or not env.meets(goal)]
+    return Expert([_skill(env, scene, goal, todo, drawn, rng) for goal in todo or goals], drawn)
 
 
 def _is_shut(env: Environment, scene: Scene, region: str) -> bool:
@@ -90,11 +91,16 @@ def _is_shut(env: Environment, scene: Scene, region: str) -> bool:
 
 
 def _skill(
-    env: Environment, scene: Scene, goal: Goal, style: Style, rng: np.random.Generator
+    env: Environment,
+    scene: Scene,
+    goal: Goal,
+    goals: Sequence[Goal],
+    style: Style,
+    rng: np.random.Generator,
 ) -> Skill:
     predicate, *names = goal
     if predicate not in ("on", "in"):
         far = predicate in ("open", "turnon")
         return Articulate(scene, names[0], style, far=far, holds=lambda: env.meets(goal))
-    thing, target = names
-    return PickPlace(scene, thing, target, style, rng)
+    holds = None if len(goals) == 1 else lambda: env.meets(goal)
+    return make_pick_place(scene, goal, goals, style, rng, holds)

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
 from rfsq_jax.libero.experts.grasps import FINGER_REACH
-from rfsq_jax.libero.experts.holds import Hold, choose_hold
+from rfsq_jax.libero.experts.holds import Hold, choose_hold, nearer_turned
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN, Aim
 from rfsq_jax.libero.experts.placing import PATH_RADIUS
 from rfsq_jax.libero.experts.servo import Servo, turn_error
@@ -97,7 +97,7 @@ class Articulate:
         hand = observation.eef_pos
         joint = self._joint()
         if self._hold is None:
-            self._plan(hand, joint)
+            self._plan(hand, joint, observation.eef_quat)
         turn = turn_error(observation.eef_quat, self._hand)
         aim = AIMS[self.phase](self, hand, joint, observation, float(np.linalg.norm(turn)))
         turn = turn_error(observation.eef_quat, self._hand)
@@ -113,9 +113,11 @@ class Articulate:
             raise RuntimeError(f"{self._name} has lost its joint")
         return joint
 
-    def _plan(self, hand: np.ndarray, joint: Joint) -> None:
+    def _plan(self, hand: np.ndarray, joint: Joint, quaternion: np.ndarray) -> None:
         points = self._scene.part_points(joint.body)
         self._hold = choose_hold(points, joint, towards=self._towards)
+        if self._hold.coming == CLOSE:
+            self._hold = nearer_turned(self._hold, quaternion)
         self._start = self._best = joint.value
         self._hand = self._hold.hand
         tallest = tallest_near_path(self._scene.obstacles(), hand, self._before(), PATH_RADIUS)

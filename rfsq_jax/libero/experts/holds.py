@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from rfsq_jax.libero.experts.grasps import PALM_DEPTH, top_grasps, wrapped_yaw
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN
+from rfsq_jax.libero.experts.servo import turn_error
 from rfsq_jax.libero.joints import Joint, turn_about
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -21,8 +22,8 @@ DOWN = np.diag([1.0, -1.0, -1.0])
 
 PULL_TILT = np.radians(78.0)
 """From straight down: the fingers must come in below the handle of the drawer above."""
-PUSH_TILT = np.radians(45.0)
-"""Keeps the palm away from the front while a drawer closes."""
+PUSH_TILT = np.radians(35.0)
+"""Keeps the palm away from the drawers above while a drawer closes."""
 HANDLE_DEPTH = 0.017
 """What of a drawer lies this near its outermost point is its handle."""
 FINGER_RADIUS = 0.013
@@ -82,11 +83,14 @@ def handle_hold(
 
 
 def front_push(points: Float64[np.ndarray, "p 3"], outward: Float64[np.ndarray, " 3"]) -> Hold:
-    """Returns closed fingers before a drawer's handle."""
+    """Returns closed fingers before a drawer's handle, the palm's narrow side towards it."""
     handle = _handle(points, outward)
     before = points[:, :] @ outward
     point = handle + (before.max() - handle @ outward + FINGER_RADIUS) * outward
-    return Hold(point, tilted(outward, PUSH_TILT), -outward, CLOSE)
+    across = turn_about(UP, np.pi / 2) @ outward
+    yaw = wrapped_yaw(float(np.arctan2(-across[0], across[1])))
+    hand = turn_about(np.cross(UP, outward), PUSH_TILT) @ turn_about(UP, yaw) @ DOWN
+    return Hold(point, hand, -outward, CLOSE)
 
 
 def knob_hold(points: Float64[np.ndarray, "p 3"]) -> Hold:
@@ -116,6 +120,18 @@ def door_push(points: Float64[np.ndarray, "p 3"], joint: Joint, *, sign: float) 
     flat = joint.anchor[:2] + LEVER * distance.max() * edge - outside * motion
     height = points[:, 2].max() - PALM_DEPTH + DOOR_CLEARANCE
     return Hold(np.array([*flat, height]), DOWN, np.array([*motion, 0.0]), CLOSE)
+
+
+def nearer_turned(hold: Hold, quaternion: Float64[np.ndarray, " 4"]) -> Hold:
+    """Returns a push with the hand turned by half a turn if that is nearer to how it is now.
+
+    Args:
+      hold: closed fingers, for which both are the same.
+      quaternion: float64 [4], the hand's orientation now, (x, y, z, w).
+    """
+    other = hold.hand @ np.diag([-1.0, -1.0, 1.0])
+    angles = [np.linalg.norm(turn_error(quaternion, hand)) for hand in (hold.hand, other)]
+    return hold if angles[0] <= angles[1] else dataclasses.replace(hold, hand=other)
 
 
 def tilted(outward: Float64[np.ndarray, " 3"], angle: float) -> Float64[np.ndarray, "3 3"]:

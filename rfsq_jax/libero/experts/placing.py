@@ -60,6 +60,11 @@ class Placing:
         self.obstacles = _thinned(self._scene.obstacles(self._thing))
 
     @property
+    def turn(self) -> float:
+        """How far the hand turns about the vertical on the way, radians."""
+        return 0.0
+
+    @property
     def room(self) -> float:
         """What the hand must keep from obstacles, metres."""
         return DRAWER_ROOM if self._moves else 0.0
