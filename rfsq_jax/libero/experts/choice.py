@@ -60,7 +60,12 @@ def _placing(scene: Scene, goal: Goal, goals: Sequence[Goal], style: Style) -> P
     if not scene.is_thing(target):
         if len(sharers) > 1:
             return Sharing(
-                scene, thing, target, sharers, offset=style.place_offset, clearance=style.carry_height
+                scene,
+                thing,
+                target,
+                sharers,
+                offset=style.place_offset,
+                clearance=style.carry_height,
             )
         if goal[0] == "in" and fitting_turn(scene.points(thing), scene.region(target).reach):
             kind = Compartment

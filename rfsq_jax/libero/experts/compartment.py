@@ -20,21 +20,18 @@ ABOVE_WALLS = 0.004
 class Compartment(Placing):
     """A region between walls that the open fingers must stay above."""
 
+    _turn = 0.0
+
     @property
     def turn(self) -> float:
         """How far the hand turns on the way so that the thing fits, radians."""
-        if self._turn is None:
-            region = self._scene.region(self._target)
-            self._turn = fitting_turn(self._scene.points(self._thing), region.reach)
         return self._turn
-
-    _turn: float | None = None
 
     def look_around(self) -> None:
         """Notes what lies about and how the thing is held, before it is carried."""
         super().look_around()
-        self._turn = None
-        self._turn = self.turn
+        region = self._scene.region(self._target)
+        self._turn = fitting_turn(self._scene.points(self._thing), region.reach)
 
     def hand_xy(self, hand: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 2"]:
         """Returns where the hand must be for the thing to be above its place: float64 [2]."""

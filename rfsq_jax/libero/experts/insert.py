@@ -5,13 +5,15 @@ World frame, metres; one step is 50 ms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
 from rfsq_jax.libero.experts.insertion import CARELESS, OVER_FLOOR, Insertion
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN, Aim, Phase
-from rfsq_jax.libero.experts.pick_place import PATIENCE, PickPlace
+from rfsq_jax.libero.experts.pick_place import PATIENCE, STALLED, PickPlace
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.joints import turn_about
@@ -27,7 +29,12 @@ class Insert(PickPlace):
     """One thing, one place under a roof."""
 
     def __init__(
-        self, scene: Scene, picking: Picking, placing: Insertion, style: Style, holds
+        self,
+        scene: Scene,
+        picking: Picking,
+        placing: Insertion,
+        style: Style,
+        holds: Callable[[], bool] | None = None,
     ) -> None:
         """Describes the goal, see `PickPlace`."""
         super().__init__(scene, picking, placing, style, holds)
@@ -51,7 +58,7 @@ class Insert(PickPlace):
         if beside < ENTERED or self._steps > 2 * PATIENCE:
             height = placing.level(hand, ON_FLOOR)
         arrived = beside < 2 * ENTERED and hand[2] < height + 0.004
-        arrived |= self._still_steps > 10 and placing.enters
+        arrived |= self._stillness.steps > STALLED and placing.enters
         goal = np.array([*placing.hand_xy(hand), height])
         return Aim(goal, CLOSE, bool(arrived), speed=0.6)
 

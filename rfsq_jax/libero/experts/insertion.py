@@ -17,12 +17,15 @@ LEAN = 0.6
 """Radians by which the palm leans outwards."""
 HANDLE_DEPTH = 0.012
 """What of a thing lies this near its outermost point is its handle."""
+NUM_DIRECTIONS = 72
 BELOW_TOP = 0.014
 """How deep below its top a handle is held."""
 CARELESS = 0.3
 """What part of the style's sloppiness a tight place allows."""
 OVER_FLOOR = 0.012
 """How high above the floor it moves in."""
+TOWARDS_OPENING = 0.5
+"""How far from the region's middle to that of its opening it goes in: off an open door."""
 BEFORE = 0.12
 """How far before the region a thing waits."""
 INSIDE = 0.025
@@ -55,7 +58,7 @@ class Insertion(Placing):
         walls = scene.points(scene.owner(target) or target)
         self.outward = open_side(walls, region)
         self.floor = floor_height(walls, region)
-        self._side = middle_of_opening(walls, region, self.outward)
+        self._side = TOWARDS_OPENING * middle_of_opening(walls, region, self.outward)
         self._turn = 0.0
         self.enters = False
 
@@ -137,10 +140,17 @@ def middle_of_opening(
 
 
 def handle_direction(points: Float64[np.ndarray, "p 3"]) -> Float64[np.ndarray, " 2"]:
-    """Returns the horizontal direction in which a thing sticks out farthest: float64 [2]."""
-    offset = points[:, :2] - points[:, :2].mean(axis=0)
-    farthest = offset[np.linalg.norm(offset, axis=1).argmax()]
-    return farthest / np.linalg.norm(farthest)
+    """Returns the direction, seen from above, of the narrow end of a thing [P, 3]: float64 [2]."""
+    angles = np.linspace(-np.pi, np.pi, NUM_DIRECTIONS, endpoint=False)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    longest = directions[np.ptp(points[:, :2] @ directions.T, axis=0).argmax()]
+    return min((longest, -longest), key=lambda outward: _end_width(points, outward))
+
+
+def _end_width(points: np.ndarray, outward: np.ndarray) -> float:
+    out = points[:, :2] @ outward
+    across = points[:, :2] @ np.array([-outward[1], outward[0]])
+    return float(np.ptp(across[out > out.max() - HANDLE_DEPTH]))
 
 
 def handle_grasp(points: Float64[np.ndarray, "p 3"]) -> Grasp:

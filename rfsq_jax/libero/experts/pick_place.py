@@ -11,22 +11,17 @@ import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
+from rfsq_jax.libero.experts.grip import Grip, Stillness
 from rfsq_jax.libero.experts.overhang import way_out
-from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase
+from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase, tilt_in
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.placing import Placing
 from rfsq_jax.libero.experts.servo import Servo, rotation_error
 from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.scene import Scene
 
-SLIPPED = 0.035
-"""A held thing that moved this far in the hand is lost."""
-CLINGS = 0.02
-"""A released thing that moved less than this in the hand has not left it."""
 DEEPER = 0.02
-"""How much lower it is then taken."""
-STILL = 0.0012
-"""Motion in a step below which the hand counts as still."""
+"""How much lower a thing is taken that has not left the open hand."""
 TURNED = 0.1
 """Radians from its yaw at which a hand counts as turned."""
 STALLED = 10
@@ -50,28 +45,17 @@ class PickPlace:
         style: Style,
         holds: Callable[[], bool] | None = None,
     ) -> None:
-        """Describes the goal.
-
-        Args:
-          scene: where.
-          picking: how the thing is taken.
-          placing: where it goes.
-          style: how the hand moves.
-          holds: whether the goal holds now; by default the geometry decides.
-        """
+        """Describes the goal; `holds` says whether it holds now, by default the geometry does."""
         self.phase = Phase.REACH
         self._scene, self._thing = scene, picking.thing
         self._picking, self._placing, self._style = picking, placing, style
         self._holds = holds
         self._servo = Servo(style)
-        self._steps = 0
-        self._held_offset = np.zeros(3)
+        self._steps = self._waited = self._clung = 0
+        self._grip = Grip(scene, picking.thing)
+        self._stillness = Stillness()
         self._anchor = np.zeros(3)
         self._fingers = 0.0
-        self._waited = 0
-        self._clung = 0
-        self._still_steps = 0
-        self._last_hand = np.zeros(3)
         self._travel_height = 0.0
         self._aside = np.zeros(2)
 
@@ -96,7 +80,7 @@ class PickPlace:
         hand = observation.eef_pos
         if not self._picking.planned:
             self._plan(hand)
-        self._watch(hand)
+        self._stillness.watch(hand)
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
         aim = self._aim(hand, observation)
@@ -111,11 +95,6 @@ class PickPlace:
     def _plan(self, hand: np.ndarray) -> None:
         placing = self._placing
         self._travel_height = self._picking.plan(hand, room=placing.room, carried=placing.way())
-
-    def _watch(self, hand: np.ndarray) -> None:
-        moved = np.linalg.norm(hand - self._last_hand)
-        self._still_steps = self._still_steps + 1 if moved < STILL else 0
-        self._last_hand = hand.copy()
 
     def _aim(self, hand: np.ndarray, observation: Observation) -> Aim:
         return AIMS[self.phase](self, hand, observation)
@@ -133,11 +112,7 @@ class PickPlace:
     def _tilt(self) -> Float64[np.ndarray, " 3"]:
         if self.attempts > 0:
             return np.zeros(3)
-        if self.phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
-            return np.array(self._style.tilts[0])
-        if self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT):
-            return 0.35 * np.array(self._style.tilts[1])
-        return np.array(self._style.tilts[2])
+        return tilt_in(self.phase, self._style.tilts)
 
     def _reach(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = self._picking.point()
@@ -213,13 +188,13 @@ class PickPlace:
         return Aim(hand.copy(), OPEN, False)
 
     def _lost(self, hand: np.ndarray) -> bool:
-        if self.phase not in (Phase.LIFT, Phase.CARRY, Phase.LOWER):
-            return False
-        offset = hand - self._scene.position(self._thing)
-        return bool(np.linalg.norm(offset - self._held_offset) > SLIPPED)
+        holds = self.phase in (Phase.LIFT, Phase.CARRY, Phase.LOWER)
+        return holds and self._grip.slipped(hand)
 
     def _blocked(self, hand: np.ndarray) -> bool:
         """Whether something keeps the hand from its grasp; a planned miss is followed through."""
+        if self._holds is not None and self.phase in (Phase.LIFT, Phase.CARRY):
+            return self._steps > 2 * PATIENCE
         if self.phase is not Phase.DESCEND or self._picking.misses:
             return False
         beyond = np.linalg.norm(self._picking.point() - hand)
@@ -227,7 +202,7 @@ class PickPlace:
 
     @property
     def _stuck(self) -> bool:
-        return self._still_steps > STALLED or self._steps > PATIENCE
+        return self._stillness.steps > STALLED or self._steps > PATIENCE
 
     def _retry(self, hand: np.ndarray) -> None:
         self._clung = 0
@@ -238,13 +213,14 @@ class PickPlace:
     def _advance(self, hand: np.ndarray) -> None:
         """Goes on to the next phase."""
         if self.phase is Phase.CLOSE:
-            self._held_offset = hand - self._scene.position(self._thing)
+            self._grip.take(hand)
             self._placing.look_around()
             self._aside = way_out(
                 self._placing.obstacles, self._scene.points(self._thing), hand, self._scene.base
             )
             self._travel_height = max(hand[2] + 0.06, self._placing.carry_height(hand))
-        if self.phase is Phase.RELEASE and self._clings(hand):
+        clings = self._clung < 2 and self._grip.clings(hand) and not self._is_placed()
+        if self.phase is Phase.RELEASE and clings:
             self._clung += 1
             self._enter(Phase.LOWER, hand)
             return
@@ -257,14 +233,8 @@ class PickPlace:
         self.phase, self._steps, self._anchor = phase, 0, hand.copy()
         if phase is Phase.CLOSE and np.linalg.norm(self._picking.point() - hand) < 0.015:
             self._anchor = self._picking.point()
-        self._waited = self._still_steps = 0
+        self._waited = self._stillness.steps = 0
         self._servo.settle()
-
-    def _clings(self, hand: np.ndarray) -> bool:
-        """Whether the thing has not left the open hand, as corners wedged on a finger may."""
-        offset = hand - self._scene.position(self._thing)
-        stays = np.linalg.norm(offset - self._held_offset) < CLINGS
-        return bool(stays) and self._clung < 2 and not self._is_placed()
 
 
 AIMS = {
