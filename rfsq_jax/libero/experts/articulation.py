@@ -182,7 +182,9 @@ class Articulate:
 
     def _let_go(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
         pushes = self._held().coming == CLOSE
-        return Aim(self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2)
+        return Aim(
+            self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2
+        )
 
     def _back(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
         away = joint.turned(joint.value - self._start) @ self._held().approach

@@ -216,7 +216,11 @@ class PickPlace:
         if self.phase not in (Phase.LIFT, Phase.CARRY, Phase.LOWER):
             return False
         offset = hand - self._scene.position(self._thing)
-        return bool(np.linalg.norm(offset - self._held_offset) > SLIPPED)
+        return self._slip(offset) > SLIPPED
+
+    def _slip(self, offset: np.ndarray) -> float:
+        """How far the thing has moved in the hand, which is now at `offset` [3] from it."""
+        return float(np.linalg.norm(offset - self._held_offset))
 
     def _blocked(self, hand: np.ndarray) -> bool:
         """Whether something keeps the hand from its grasp; a planned miss is followed through."""
