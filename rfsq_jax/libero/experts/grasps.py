@@ -27,6 +27,8 @@ DEPTH = 0.024
 PINCH_DEPTH = 0.006
 """How deep the knob on a lid is held."""
 PINCH_BAND = 0.008
+WIDEST_KNOB = 0.03
+"""What is wider either way is no knob; it may be the rim of a bowl that lies on its side."""
 RIM_DEPTH = 0.017
 RIM_BAND = 0.008
 
@@ -128,15 +130,16 @@ def top_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[G
 
 
 def pinch_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[Grasp]:
-    """Returns shallow grasps of what sticks out at the top, none where nothing narrow does."""
+    """Returns shallow grasps of a knob at the top, none where there is no such thing."""
     height = points[:, 2].max() - PINCH_DEPTH
     held = points[points[:, 2] > height - PINCH_BAND]
+    if np.ptp(held[:, :2], axis=0).max() > WIDEST_KNOB:
+        return []
     grasps = []
     for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
         width = np.ptp(held[:, :2] @ closing_direction(yaw))
-        if width <= WIDEST:
-            point = np.array([*_middle(held, yaw), height])
-            grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
+        point = np.array([*_middle(held, yaw), height])
+        grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
     return grasps
 
 
