@@ -173,11 +173,9 @@ class Articulate:
         self._hand = joint.turned(moved) @ hold.hand if hold.coming == OPEN else hold.hand
         arrived = self._confirmed >= CONFIRMED or self._idle > PATIENCE
         # A push keeps on when the joint is at its end, a pull must not tear.
-        start = self._scene.joint(self._name)
         point = joint.moved(hold.point, moved)
         if hold.coming == CLOSE:
             point = point + 0.03 * joint.turned(moved) @ hold.approach
-        del start
         return Aim(point, CLOSE, bool(arrived), speed=0.8)
 
     def _let_go(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
