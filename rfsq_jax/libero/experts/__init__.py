@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -18,6 +18,7 @@ from rfsq_jax.libero.scene import Scene
 __all__ = ["STYLES", "Burst", "Expert", "Style", "human_style", "make_expert", "make_style"]
 
 
+@runtime_checkable
 class Skill(Protocol):
     """Works off one goal."""
 
