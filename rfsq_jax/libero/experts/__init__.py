@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Environment, Observation
 from rfsq_jax.libero.experts.articulation import Articulate
-from rfsq_jax.libero.experts.choice import make_pick_place
+from rfsq_jax.libero.experts.choice import make_pick_place, rests_on_slope
 from rfsq_jax.libero.experts.sequence import Goal, ordered_goals
 from rfsq_jax.libero.experts.style import STYLES, Burst, Style, human_style, make_style
 from rfsq_jax.libero.scene import Scene
@@ -103,5 +103,8 @@ def _skill(
     if predicate not in ("on", "in"):
         far = predicate in ("open", "turnon")
         return Articulate(scene, names[0], style, far=far, holds=lambda: env.meets(goal))
-    holds = None if len(goals) == 1 else lambda: env.meets(goal)
-    return make_pick_place(scene, goal, goals, style, rng, holds)
+    # The goals say where a thing ends, only the instruction says how it gets there.
+    slides = env.task.instruction.lower().startswith("push")
+    by_geometry = len(goals) == 1 and not slides and not rests_on_slope(scene, goal)
+    holds = None if by_geometry else lambda: env.meets(goal)
+    return make_pick_place(scene, goal, goals, style, rng, holds, slides=slides)

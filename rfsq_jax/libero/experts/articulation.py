@@ -173,16 +173,16 @@ class Articulate:
         self._hand = joint.turned(moved) @ hold.hand if hold.coming == OPEN else hold.hand
         arrived = self._confirmed >= CONFIRMED or self._idle > PATIENCE
         # A push keeps on when the joint is at its end, a pull must not tear.
-        start = self._scene.joint(self._name)
         point = joint.moved(hold.point, moved)
         if hold.coming == CLOSE:
             point = point + 0.03 * joint.turned(moved) @ hold.approach
-        del start
         return Aim(point, CLOSE, bool(arrived), speed=0.8)
 
     def _let_go(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
         pushes = self._held().coming == CLOSE
-        return Aim(self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2)
+        return Aim(
+            self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2
+        )
 
     def _back(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
         away = joint.turned(joint.value - self._start) @ self._held().approach

@@ -9,9 +9,11 @@ import numpy as np
 from rfsq_jax.libero.experts.compartment import Compartment, fitting_turn
 from rfsq_jax.libero.experts.insert import Insert
 from rfsq_jax.libero.experts.insertion import HandlePicking, Insertion, is_covered
+from rfsq_jax.libero.experts.leaning import LayDown, Slope, is_slope
 from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.placing import Placing
+from rfsq_jax.libero.experts.push import Push
 from rfsq_jax.libero.experts.sequence import Goal
 from rfsq_jax.libero.experts.sharing import Sharing
 from rfsq_jax.libero.experts.style import Style
@@ -25,6 +27,8 @@ def make_pick_place(
     style: Style,
     rng: np.random.Generator,
     holds: Callable[[], bool] | None = None,
+    *,
+    slides: bool = False,
 ) -> PickPlace:
     """Returns the skill for a goal that puts something somewhere.
 
@@ -35,6 +39,7 @@ def make_pick_place(
       style: how the hand moves.
       rng: of choices within the episode.
       holds: whether the goal holds now; by default the geometry decides.
+      slides: whether the thing stays on the table on its way.
     """
     _, thing, target = goal
     if goal[0] == "in" and _is_covered(scene, target):
@@ -43,7 +48,16 @@ def make_pick_place(
         )
         return Insert(scene, HandlePicking(scene, thing, style, rng), placing, style, holds)
     picking = Picking(scene, thing, style, rng)
-    return PickPlace(scene, picking, _placing(scene, goal, goals, style), style, holds)
+    if rests_on_slope(scene, goal) and holds is not None:
+        slope = Slope(scene, thing, target, offset=style.place_offset, clearance=style.carry_height)
+        return LayDown(scene, picking, slope, style, holds)
+    kind = Push if slides else PickPlace
+    return kind(scene, picking, _placing(scene, goal, goals, style), style, holds)
+
+
+def rests_on_slope(scene: Scene, goal: Goal) -> bool:
+    """Whether a goal puts something on a region that is not level."""
+    return not scene.is_thing(goal[2]) and is_slope(scene.region(goal[2]))
 
 
 def _is_covered(scene: Scene, target: str) -> bool:

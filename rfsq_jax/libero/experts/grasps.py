@@ -158,7 +158,8 @@ def rim_grasps(points: Float64[np.ndarray, "p 3"], num_sides: int = 36) -> list[
         top = points[sector, 2].max()
         wall = radius[sector & (points[:, 2] > top - RIM_BAND)].max()
         out = np.array([np.cos(side), np.sin(side)])
-        point = np.array([*(centre[:2] + (wall - 0.004) * out), top - RIM_DEPTH])
+        height = max(top - RIM_DEPTH, points[:, 2].min() + FINGER_REACH + 0.001)
+        point = np.array([*(centre[:2] + (wall - 0.004) * out), height])
         grasps.append(Grasp(point, wrapped_yaw(side - np.pi / 2), 0.0))
     return grasps
 

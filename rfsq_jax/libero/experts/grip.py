@@ -29,13 +29,17 @@ class Grip:
         """Notes where the thing is in a hand at `hand` [3] that has just closed."""
         self._offset = self._in_hand(hand)
 
-    def slipped(self, hand: Float64[np.ndarray, " 3"]) -> bool:
-        """Whether the thing has moved too far in the hand, now at `hand` [3], to be held."""
-        return bool(np.linalg.norm(self._in_hand(hand) - self._offset) > SLIPPED)
+    def slip(self, hand: Float64[np.ndarray, " 3"]) -> float:
+        """Returns how far the thing has moved in the hand, now at `hand` [3], metres."""
+        return float(np.linalg.norm(self._in_hand(hand) - self._offset))
+
+    def drift(self, hand: Float64[np.ndarray, " 3"]) -> float:
+        """Returns how far it has moved to or from the hand; turning with it does not count."""
+        return float(abs(np.linalg.norm(self._in_hand(hand)) - np.linalg.norm(self._offset)))
 
     def clings(self, hand: Float64[np.ndarray, " 3"]) -> bool:
         """Whether the thing has not left the open hand, as corners wedged on a finger may."""
-        return bool(np.linalg.norm(self._in_hand(hand) - self._offset) < CLINGS)
+        return self.slip(hand) < CLINGS
 
     def _in_hand(self, hand: np.ndarray) -> Float64[np.ndarray, " 3"]:
         return hand - self._scene.position(self._thing)

@@ -74,9 +74,7 @@ def choose_hold(points: Float64[np.ndarray, "p 3"], joint: Joint, *, towards: fl
     return door_push(points, joint, sign=float(np.sign(towards - joint.value)))
 
 
-def handle_hold(
-    points: Float64[np.ndarray, "p 3"], outward: Float64[np.ndarray, " 3"]
-) -> Hold:
+def handle_hold(points: Float64[np.ndarray, "p 3"], outward: Float64[np.ndarray, " 3"]) -> Hold:
     """Returns a grasp of a drawer's handle from its front, fingers above and below the bar."""
     hand = tilted(outward, PULL_TILT)
     return Hold(_handle(points, outward), hand, hand[:, 2], OPEN)

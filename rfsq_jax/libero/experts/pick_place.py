@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
-from rfsq_jax.libero.experts.grip import Grip, Stillness
+from rfsq_jax.libero.experts.grip import SLIPPED, Grip, Stillness
 from rfsq_jax.libero.experts.overhang import way_out
 from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase, tilt_in
 from rfsq_jax.libero.experts.picking import Picking
@@ -110,9 +110,7 @@ class PickPlace:
         return self._picking.lean
 
     def _tilt(self) -> Float64[np.ndarray, " 3"]:
-        if self.attempts > 0:
-            return np.zeros(3)
-        return tilt_in(self.phase, self._style.tilts)
+        return tilt_in(self.phase, self._style.tilts) if self.attempts == 0 else np.zeros(3)
 
     def _reach(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = self._picking.point()
@@ -189,7 +187,10 @@ class PickPlace:
 
     def _lost(self, hand: np.ndarray) -> bool:
         holds = self.phase in (Phase.LIFT, Phase.CARRY, Phase.LOWER)
-        return holds and self._grip.slipped(hand)
+        return holds and self._slip(hand) > SLIPPED
+
+    def _slip(self, hand: np.ndarray) -> float:
+        return self._grip.slip(hand)
 
     def _blocked(self, hand: np.ndarray) -> bool:
         """Whether something keeps the hand from its grasp; a planned miss is followed through."""
@@ -223,11 +224,10 @@ class PickPlace:
         if self.phase is Phase.RELEASE and clings:
             self._clung += 1
             self._enter(Phase.LOWER, hand)
-            return
-        if self.phase is Phase.RETREAT and not self._is_placed():
+        elif self.phase is Phase.RETREAT and not self._is_placed():
             self._retry(hand)
-            return
-        self._enter(FOLLOWING[self.phase], hand)
+        else:
+            self._enter(FOLLOWING[self.phase], hand)
 
     def _enter(self, phase: Phase, hand: np.ndarray) -> None:
         self.phase, self._steps, self._anchor = phase, 0, hand.copy()
