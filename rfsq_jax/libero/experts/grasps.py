@@ -80,6 +80,8 @@ def choose_grasp(
     failed: Sequence[Float64[np.ndarray, " 3"]] = (),
     taste: float,
     rng: np.random.Generator,
+    hand: Float64[np.ndarray, " 3"] | None = None,
+    nearness: float = 0.0,
     room: float = 0.0,
     carried: Float64[np.ndarray, " 3"] | None = None,
 ) -> Grasp:
@@ -92,6 +94,8 @@ def choose_grasp(
       failed: points float64 [3] at which earlier grasps went wrong.
       taste: standard deviation of a random price, radians of wrist yaw.
       rng: drawn from only where `taste` is positive.
+      hand: float64 [3], where the hand is; needed where `nearness` is positive.
+      nearness: price of a metre that the hand must go sideways.
       room: metres that the palm keeps from obstacles; where positive, it may lean for it.
       carried: float64 [3], how far the thing will be carried, if there must be room there too.
     """
@@ -105,6 +109,7 @@ def choose_grasp(
             + YAW_PRICE * abs(grasp.yaw)
             + REACH_PRICE * float(np.linalg.norm(grasp.point[:2] - base[:2]))
             + FAILED_PRICE * _num_near(grasp.point, failed)
+            + (nearness * _sideways(grasp.point, hand) if nearness > 0 else 0.0)
             + BLOCKED_PRICE * num_blocked(grasp, obstacles, room)
             + BLOCKED_PRICE * _num_blocked_there(grasp, obstacles, carried, room)
             + (taste * rng.normal() if taste > 0 else 0.0),
@@ -213,6 +218,12 @@ def _num_blocked_there(
     if carried is None:
         return 0
     return num_blocked(dataclasses.replace(grasp, point=grasp.point + carried), obstacles, room)
+
+
+def _sideways(point: Float64[np.ndarray, " 3"], hand: Float64[np.ndarray, " 3"] | None) -> float:
+    if hand is None:
+        raise ValueError("hand must be given where nearness counts, got None")
+    return float(np.linalg.norm(point[:2] - hand[:2]))
 
 
 def _num_near(point: Float64[np.ndarray, " 3"], others: Sequence[Float64[np.ndarray, " 3"]]) -> int:

@@ -35,7 +35,9 @@ INSIDE = 0.025
 class HandlePicking(Picking):
     """Takes a thing by its handle, the palm leaning away from it."""
 
-    def _choose(self, obstacles: np.ndarray, room: float, carried: np.ndarray | None) -> Grasp:
+    def _choose(
+        self, hand: np.ndarray, obstacles: np.ndarray, room: float, carried: np.ndarray | None
+    ) -> Grasp:
         return handle_grasp(self._scene.points(self.thing))
 
 

@@ -77,7 +77,7 @@ class Picking:
         """
         scene, style = self._scene, self._style
         obstacles = scene.obstacles(self.thing)
-        self._grasp = self._choose(obstacles, room, carried)
+        self._grasp = self._choose(hand, obstacles, room, carried)
         point = self._grasp.point
         from_middle = point + self._error() - scene.position(self.thing)
         self._point_in_thing = scene.rotation(self.thing).T @ from_middle
@@ -89,7 +89,9 @@ class Picking:
         """Counts the present grasp as one that went wrong."""
         self._failed.append(self._chosen().point)
 
-    def _choose(self, obstacles: np.ndarray, room: float, carried: np.ndarray | None) -> Grasp:
+    def _choose(
+        self, hand: np.ndarray, obstacles: np.ndarray, room: float, carried: np.ndarray | None
+    ) -> Grasp:
         return choose_grasp(
             self._scene.points(self.thing),
             obstacles,
@@ -97,6 +99,8 @@ class Picking:
             failed=self._failed,
             taste=self._style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
             rng=self._rng,
+            hand=hand,
+            nearness=self._style.grasp_nearness,
             room=room,
             carried=carried,
         )
