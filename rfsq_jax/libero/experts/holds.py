@@ -83,7 +83,7 @@ def handle_hold(points: Float64[np.ndarray, "p 3"], outward: Float64[np.ndarray,
 def front_push(points: Float64[np.ndarray, "p 3"], outward: Float64[np.ndarray, " 3"]) -> Hold:
     """Returns closed fingers before a drawer's handle, the palm's narrow side towards it."""
     handle = _handle(points, outward)
-    before = points[:, :] @ outward
+    before = points @ outward
     point = handle + (before.max() - handle @ outward + FINGER_RADIUS) * outward
     across = turn_about(UP, np.pi / 2) @ outward
     yaw = wrapped_yaw(float(np.arctan2(-across[0], across[1])))
