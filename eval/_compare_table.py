@@ -50,8 +50,9 @@ def comparison(figures: dict[str, Figures]) -> str:
     rows = [[name, *_cells(name, each)] for name, each in figures.items()]
     legend = (
         "MSE of tokens: training targets there and back, normalised actions. main, draft: held-out "
-        "tokens right, mean over layers. L1, mm: held-out action error. [in brackets: what the "
-        "reference's guides expected, never measured]"
+        "tokens right, mean over layers. L1, mm: held-out action error. vs strategy A: paired "
+        "difference of success in points, with its 95 % interval, and McNemar's p. [in brackets: "
+        "what the reference's guides expected, never measured]"
     )
     return f"{format_table(header, rows)}\n\n{legend}"
 
@@ -87,10 +88,15 @@ def _cells(name: str, figures: Figures) -> list[str]:
         _with(name, "success", f"{played['all']['rate']:.1%}"),
         f"{low:.1%} to {high:.1%}",
         _with(name, "fine", "" if fine is None else f"{fine['rate']:.1%}"),
-        "" if same else f"{100 * paired['difference']:+.1f}",
+        "" if same else _points(paired),
         "" if same else f"{paired['p_value']:.2g}",
         _with(name, "ms", f"{played['ms_per_chunk']:.2f}"),
     ]
+
+
+def _points(paired: Figures) -> str:
+    low, high = paired["interval"]
+    return f"{100 * paired['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _overall(paired: dict[str, Figures]) -> Figures:
