@@ -1,0 +1,70 @@
+"""What the vision towers, the language model and the heads are built of.
+
+Parameters are dicts: a linear map has `kernel` [I, O] and perhaps `bias`, a norm `scale` and
+perhaps `bias`. Norms and softmax are computed in float32, everything else in the input's dtype.
+
+Axes: ... leading · S tokens · H heads · D head dim · I, O, E widths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+VIT_EPSILON = 1e-6
+TORCH_EPSILON = 1e-5
+
+
+def linear(params: dict[str, Any], x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+    """x @ kernel (+ bias)."""
+    y = x @ params["kernel"]
+    return y + along(params["bias"], y) if "bias" in params else y
+
+
+def layer_norm(
+    params: dict[str, Any], x: Float[Array, "*n e"], epsilon: float
+) -> Float[Array, "*n e"]:
+    """Mean 0 and variance 1 in float32, then scale and bias."""
+    wide = x.astype(jnp.float32)
+    centred = wide - wide.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    y = centred * jax.lax.rsqrt(variance + epsilon)
+    scale, bias = (params[name].astype(jnp.float32) for name in ("scale", "bias"))
+    return (y * along(scale, y) + along(bias, y)).astype(x.dtype)
+
+
+def rms_norm(
+    params: dict[str, Any], x: Float[Array, "*n e"], epsilon: float
+) -> Float[Array, "*n e"]:
+    """Mean square 1 in float32; cast back before the scale, as the released model is run."""
+    wide = x.astype(jnp.float32)
+    ratio = jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + epsilon)
+    y = (wide * ratio).astype(x.dtype)
+    return y * along(params["scale"], y)
+
+
+def gelu(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """The exact GELU, in every part of the model that has one."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def gelu_mlp(params: dict[str, Any], x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+    """fc1, fc2 ... with a GELU between each two."""
+    first, *others = (params[name] for name in sorted(params) if name.startswith("fc"))
+    x = linear(first, x)
+    for each in others:
+        x = linear(each, gelu(x))
+    return x
+
+
+def split_heads(x: Float[Array, "b s e"], heads: int) -> Float[Array, "b s h d"]:
+    """Heads are contiguous in the width."""
+    return x.reshape(*x.shape[:2], heads, -1)
+
+
+def along(vector: Float[Array, " e"], x: Float[Array, "*n e"]) -> Float[Array, "*n e"]:
+    """A vector over the last axis, for every position of x."""
+    return jnp.broadcast_to(vector, x.shape)

@@ -1,0 +1,164 @@
+"""The sequences of OpenVLA and OpenVLA-OFT, and what is read off them.
+
+A sequence is BOS, image tokens, perhaps one token of the robot's state, the rest of the prompt;
+in OFT then a zero vector per number of the chunk, and the stop token. Prompts of different lengths
+share a batch: they are padded at the end, and what stands behind a sequence is not attended to.
+
+Axes: B batch · N images · H, W pixels · T prompt tokens with padding · P tokens before the prompt's
+second · S sequence · A slots · E width · K decoded tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rfsq_jax.backbones.openvla import llama
+from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
+from rfsq_jax.backbones.openvla.layers import TORCH_EPSILON, gelu_mlp, layer_norm, linear
+from rfsq_jax.backbones.openvla.vision import see
+
+STOP = 2
+ACTION_TOKENS = 7
+
+Params = dict[str, Any]
+
+
+def image_tokens(
+    params: Params,
+    config: OpenVLAConfig,
+    pixels: Float[Array, "b n h w 6"],
+    remat: bool = False,
+) -> Float[Array, "b p e"]:
+    """Pixels -> tokens of the language model's width."""
+    return gelu_mlp(params["projector"], see(params["vision"], config, pixels, remat))
+
+
+def base_hidden(
+    params: Params,
+    config: OpenVLAConfig,
+    pixels: Float[Array, "b n h w 6"],
+    prompt: Int[Array, "b t"],
+    remat: bool = False,
+) -> tuple[Float[Array, "b s e"], llama.Cache]:
+    """The base model: causal. Returns the hidden states behind the final norm, and the cache."""
+    embedded = params["llm"]["embed"][prompt]
+    images = image_tokens(params, config, pixels, remat)
+    x = jnp.concatenate([embedded[:, :1], images, embedded[:, 1:]], axis=1)
+    size = x.shape[1]
+    mask = jnp.broadcast_to(jnp.tril(jnp.ones((size, size), bool)), (len(x), 1, size, size))
+    x, cache = llama.run_layers(params["llm"]["layers"], config.llama, x, mask, remat)
+    return llama.final_norm(params["llm"], config.llama, x), cache
+
+
+def decode(
+    params: Params,
+    config: OpenVLAConfig,
+    pixels: Float[Array, "b n h w 6"],
+    prompt: Int[Array, "b t"],
+    lengths: Int[Array, " b"],
+) -> Int[Array, "b k"]:
+    """The base model's seven action tokens, greedily over the whole vocabulary."""
+    hidden, cache = base_hidden(params, config, pixels, prompt)
+    # The last prompt token; image tokens stand between the first and the second.
+    last = hidden.shape[1] - prompt.shape[1] + lengths - 1
+    room = ((0, 0), (0, 0), (0, ACTION_TOKENS - 1), (0, 0), (0, 0))
+    cache = tuple(jnp.pad(each, room) for each in cache)
+    first = _best(params, jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0])
+
+    def step(carry: tuple[Array, llama.Cache, Array], _: None) -> tuple[Any, Array]:
+        token, cache, position = carry
+        x = params["llm"]["embed"][token][:, None]
+        x, cache = llama.run_step(params["llm"]["layers"], config.llama, x, cache, position)
+        token = _best(params, llama.final_norm(params["llm"], config.llama, x)[:, 0])
+        return (token, cache, position + 1), token
+
+    _, others = jax.lax.scan(step, (first, cache, last + 1), None, length=ACTION_TOKENS - 1)
+    return jnp.concatenate([first[:, None], others.T], axis=1)
+
+
+def oft_hidden(
+    params: Params,
+    config: OpenVLAConfig,
+    pixels: Float[Array, "b n h w 6"],
+    prompt: Int[Array, "b t"],
+    lengths: Int[Array, " b"],
+    state: Float[Array, "b d"] | None = None,
+    remat: bool = False,
+) -> Float[Array, "b a e"]:
+    """OFT's action states: bidirectional, behind the final norm.
+
+    Args:
+      params: see `layout`.
+      config: with `oft`.
+      pixels: normalised, the scene's image first.
+      prompt: token ids, padded at the end.
+      lengths: of the prompts.
+      state: normalised, if the model takes it.
+      remat: whether activations are computed again in a backward pass.
+
+    Raises:
+      ValueError: if the state is missing, or given to a model that does not take it.
+    """
+    oft = require_oft(config)
+    if (state is not None) != oft.proprio:
+        wanted = "given" if oft.proprio else "None: this model takes none"
+        raise ValueError(f"state must be {wanted}, got {'None' if state is None else 'one'}")
+    text, used = _slotted(params["llm"]["embed"], oft, prompt, lengths)
+    parts = [text[:, :1], image_tokens(params, config, pixels, remat)]
+    if state is not None:
+        parts.append(gelu_mlp(params["proprio"], state.astype(text.dtype))[:, None])
+    x = jnp.concatenate([*parts, text[:, 1:]], axis=1)
+    before = x.shape[1] - text.shape[1]
+    keys = jnp.concatenate([jnp.ones((len(x), before), bool), used], axis=1)
+    mask = jnp.broadcast_to(keys[:, None, None], (len(x), 1, x.shape[1], x.shape[1]))
+    x, _ = llama.run_layers(params["llm"]["layers"], config.llama, x, mask, remat)
+    # A slot is read one position before it, as the next token would be.
+    read = (before + lengths - 1)[:, None] + jnp.arange(oft.slots)[None]
+    x = jnp.take_along_axis(x, read[..., None], axis=1)
+    return llama.final_norm(params["llm"], config.llama, x)
+
+
+def regress(
+    head: Params, config: OpenVLAConfig, states: Float[Array, "b a e"]
+) -> Float[Array, "b horizon dim"]:
+    """The L1 head: action states -> a normalised chunk."""
+    x = states.reshape(len(states), require_oft(config).horizon, -1)
+    x = jax.nn.relu(linear(head["fc1"], layer_norm(head["norm1"], x, TORCH_EPSILON)))
+
+    def step(x: Array, block: Params) -> tuple[Array, None]:
+        normed = layer_norm(block["norm"], x, TORCH_EPSILON)
+        return x + jax.nn.relu(linear(block["fc"], normed)), None
+
+    x, _ = jax.lax.scan(step, x, head["blocks"])
+    return linear(head["fc2"], layer_norm(head["norm2"], x, TORCH_EPSILON))
+
+
+def require_oft(config: OpenVLAConfig) -> OFTConfig:
+    """Raises a ValueError for the base model."""
+    if config.oft is None:
+        raise ValueError("config.oft must be given: the base model has no action slots")
+    return config.oft
+
+
+def _slotted(
+    table: Float[Array, "v e"],
+    oft: OFTConfig,
+    prompt: Int[Array, "b t"],
+    lengths: Int[Array, " b"],
+) -> tuple[Float[Array, "b s e"], Bool[Array, "b s"]]:
+    """Embeddings of prompt, slots and stop token, and which positions are no padding."""
+    index = jnp.arange(prompt.shape[1] + oft.slots + 1)[None]
+    stop = (lengths + oft.slots)[:, None]
+    ids = jnp.pad(prompt, ((0, 0), (0, oft.slots + 1)))
+    ids = jnp.where(index == stop, STOP, ids)
+    embedded = table[ids]
+    blank = (index >= lengths[:, None]) & (index != stop)
+    return jnp.where(blank[..., None], 0, embedded), index <= stop
+
+
+def _best(params: Params, hidden: Float[Array, "b e"]) -> Int[Array, " b"]:
+    return jnp.argmax(llama.logits(params["llm"], hidden), axis=-1)
