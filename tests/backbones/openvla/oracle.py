@@ -13,8 +13,8 @@ LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 for each in ("nms", "qnms"):
     LIBRARY.define(each + DEFINITION)
 
-import timm.models.vision_transformer as timm_vit
-import transformers
+import timm.models.vision_transformer as timm_vit  # noqa: E402
+import transformers  # noqa: E402
 
 IMAGE, PATCH, SLOTS, STOP = 56, 14, 56, 2
 

@@ -3,8 +3,11 @@
 import dataclasses
 import functools
 import importlib.util
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,10 +17,10 @@ if any(importlib.util.find_spec(each) is None for each in ("timm", "transformers
     pytest.skip("needs timm and transformers", allow_module_level=True)
 
 from rfsq_jax.backbones.openvla import model, vision
+from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.layers import gelu_mlp
-from rfsq_jax.backbones.openvla.layout import parameter_table
-from rfsq_jax.weight_files import unflatten
+from tests.backbones.openvla.folders import write_folder
 from tests.backbones.openvla.oracle import Oracle
 
 NO_PROPRIO = dataclasses.replace(TINY_OFT, oft=OFTConfig(proprio=False))
@@ -31,12 +34,15 @@ def oracle() -> Oracle:
 
 @functools.cache
 def params(config: OpenVLAConfig) -> dict[str, Any]:
-    tensors = oracle().tensors()
-    leaves = {}
-    for path, leaf in parameter_table(config).items():
-        layers = [leaf.convert(tensors[leaf.file][key]) for key in leaf.keys]
-        leaves[path] = jnp.asarray(np.stack(layers) if leaf.stacked else layers[0])
-    return unflatten(leaves)
+    """By way of a folder as published, unused tensors and all."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder), oracle().tensors())
+        return load(Path(folder), config, dtype=jnp.float32)[1]
+
+
+base_hidden = jax.jit(model.base_hidden, static_argnums=1, static_argnames="remat")
+oft_hidden = jax.jit(model.oft_hidden, static_argnums=1)
+decode = jax.jit(model.decode, static_argnums=1)
 
 
 def pixels(images: int) -> np.ndarray:
@@ -75,7 +81,7 @@ def test_vision_towers_and_projector(images: int) -> None:
 @pytest.mark.parametrize("images", [1, 2])
 def test_base_hidden_states(images: int) -> None:
     rows, padded = prompts()
-    got, _ = model.base_hidden(
+    got, _ = base_hidden(
         params(TINY), TINY, jnp.asarray(pixels(images)), jnp.asarray(padded), remat=images == 2
     )
     for i, row in enumerate(rows):
@@ -86,7 +92,7 @@ def test_base_hidden_states(images: int) -> None:
 def test_greedy_tokens() -> None:
     rows, padded = prompts()
     inputs = (jnp.asarray(each) for each in (pixels(1), padded, np.array(LENGTHS)))
-    got = np.asarray(model.decode(params(TINY), TINY, *inputs)).tolist()
+    got = np.asarray(decode(params(TINY), TINY, *inputs)).tolist()
     assert got == [oracle().greedy(pixels(1)[i : i + 1], row) for i, row in enumerate(rows)]
     assert len({token for tokens in got for token in tokens}) > 3
 
@@ -96,7 +102,7 @@ def test_greedy_tokens() -> None:
 def test_oft_states_and_actions(config: OpenVLAConfig, images: int) -> None:
     rows, padded = prompts()
     state = states() if config is TINY_OFT else None
-    got = model.oft_hidden(
+    got = oft_hidden(
         params(config),
         config,
         jnp.asarray(pixels(images)),
