@@ -138,7 +138,7 @@ def _put(
     """Makes a parameter's shards, each out of the tensors that it covers."""
     sharding = NamedSharding(mesh, spec_for(path, RULES))
 
-    def read(index: tuple[slice, ...]) -> np.ndarray:
+    def read(index: Any) -> np.ndarray:
         if not leaf.stacked:
             return _cast(leaf.convert(tensors[leaf.keys[0]])[index], dtype)
         layers = range(*index[0].indices(len(leaf.keys)))

@@ -69,5 +69,5 @@ def centre_crop(image: UInt8[np.ndarray, "r r 3"]) -> UInt8[np.ndarray, "r r 3"]
 def normalize(image: UInt8[np.ndarray, "r r 3"]) -> Float[np.ndarray, "r r 6"]:
     """[0, 1] by the means and deviations of DINO and of SigLIP."""
     pixels = image.astype(np.float32) / np.float32(255)
-    towers = [(pixels - np.float32(mean)) / np.float32(std) for mean, std in (IMAGENET, HALVES)]
-    return np.concatenate(towers, axis=-1)
+    means, deviations = np.asarray((IMAGENET, HALVES), np.float32).swapaxes(0, 1).reshape(2, 6)
+    return (np.concatenate([pixels, pixels], axis=-1) - means) / deviations

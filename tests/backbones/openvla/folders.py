@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
     for name, tensor in tensors.items():
         span = [offset, offset + tensor.nbytes]
         kind = KINDS[tensor.dtype.name]

@@ -79,9 +79,8 @@ class Mlp(torch.nn.Module):
             setattr(self, f"fc{i + 1}", torch.nn.Linear(widths[i], widths[i + 1]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.fc1(x)
-        for i in range(1, self.count):
-            x = getattr(self, f"fc{i + 1}")(torch.nn.functional.gelu(x))
+        for i in range(self.count):
+            x = getattr(self, f"fc{i + 1}")(torch.nn.functional.gelu(x) if i else x)
         return x
 
 

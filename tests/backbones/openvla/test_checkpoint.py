@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 
 from rfsq_jax.backbones.openvla.checkpoint import load
-from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT
-from rfsq_jax.backbones.openvla.layout import parameter_table
-from rfsq_jax.training.sharding import make_mesh
+from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, TINY, TINY_OFT
+from rfsq_jax.backbones.openvla.layout import RULES, abstract_params, parameter_table
+from rfsq_jax.training.sharding import make_mesh, tree_shardings
 from tests.backbones.openvla.folders import write_folder, write_safetensors
 
 KEY = "language_model.model.layers.1.mlp.down_proj.weight"
@@ -31,10 +31,17 @@ def tensors() -> dict[str, dict[str, np.ndarray]]:
     return files
 
 
-def test_published_names(tmp_path: Path) -> None:
-    """The full model's table has as many tensors and numbers as the published file's used part."""
-    from rfsq_jax.backbones.openvla.config import OPENVLA_7B
+def test_every_full_size_parameter_can_be_split_eight_ways() -> None:
+    mesh = make_mesh(data=1, tensor=8)
+    params = abstract_params(OPENVLA_OFT_7B)
+    for leaf, sharding in zip(
+        jax.tree.leaves(params), jax.tree.leaves(tree_shardings(params, mesh, RULES)), strict=True
+    ):
+        assert len(sharding.shard_shape(leaf.shape)) == leaf.ndim
 
+
+def test_published_names() -> None:
+    """The full model's table has as many tensors and numbers as the published file's used part."""
     leaves = parameter_table(OPENVLA_7B).values()
     executed = 290_630_656 + 397_200_544 + 71_385_600 + 6_738_939_904
     assert sum(len(x.keys) * int(np.prod(x.torch_shape)) for x in leaves) == executed

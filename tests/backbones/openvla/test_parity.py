@@ -132,10 +132,11 @@ def test_head_and_proprio_projector_alone() -> None:
 
 def test_state_must_fit_the_model() -> None:
     _, padded = prompts()
-    inputs = [jnp.asarray(each) for each in (pixels(1), padded, np.array(LENGTHS))]
+    images, ids, lengths = (jnp.asarray(each) for each in (pixels(1), padded, np.array(LENGTHS)))
+    state = jnp.asarray(states())
     with pytest.raises(ValueError, match="state must be given"):
-        model.oft_hidden(params(TINY_OFT), TINY_OFT, *inputs)
+        model.oft_hidden(params(TINY_OFT), TINY_OFT, images, ids, lengths)
     with pytest.raises(ValueError, match="state must be None"):
-        model.oft_hidden(params(NO_PROPRIO), NO_PROPRIO, *inputs, jnp.asarray(states()))
+        model.oft_hidden(params(NO_PROPRIO), NO_PROPRIO, images, ids, lengths, state)
     with pytest.raises(ValueError, match=r"config\.oft must be given"):
-        model.oft_hidden(params(TINY), TINY, *inputs)
+        model.oft_hidden(params(TINY), TINY, images, ids, lengths)
