@@ -1,6 +1,5 @@
 PYTHON ?= python3
 EXTRAS ?= sim,small,dev
-EPISODES ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -10,11 +9,11 @@ STAMP := $(VENV)/.installed
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
 
-# From the bundled demonstrations to a policy: replays them for features, trains heads on these,
-# then teaches the draft head. EPISODES=None takes all 1,000, as the bundled policy did.
+# From the bundled demonstrations to a policy: replays 200 of them for features, trains heads on
+# these, then teaches the draft head.
 policy: $(STAMP)
-	$(BIN)/python -m train.features --config configs/small.py --episodes $(EPISODES)
-	$(BIN)/python -m train.heads --config configs/small.py --features.episodes $(EPISODES)
+	$(BIN)/python -m train.features --config configs/small.py
+	$(BIN)/python -m train.heads --config configs/small.py
 	$(BIN)/python -m train.draft --policy runs/heads/small/policy
 
 test: $(STAMP)
@@ -35,12 +34,16 @@ types: $(STAMP)
 	$(BIN)/pyright
 
 # Renews what ships: tokenizer and policy of the package, and the pictures of the README.
-bundle: train policy
+bundle: train
+	$(BIN)/python -m train.features --config configs/bundled.py
+	$(BIN)/python -m train.heads --config configs/bundled.py
+	$(BIN)/python -m train.draft --policy runs/heads/bundled/policy \
+		--features runs/features/all --max-excess 0.03 --output runs/draft/bundled
 	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
 	mkdir -p rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero
-	cp -r runs/draft/small/policy rfsq_jax/bundled/policies/small
-	cp runs/ae/robust/tokenizer.png runs/heads/small/heads.png .github/
+	cp -r runs/draft/bundled/policy rfsq_jax/bundled/policies/small
+	cp runs/ae/robust/tokenizer.png runs/heads/bundled/heads.png .github/
 
 clean:
 	rm -rf $(VENV) runs

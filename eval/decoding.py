@@ -27,7 +27,14 @@ from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.checks import require, require_positive
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.decoding import Acceptance
-from rfsq_jax.heads.early_exit import NEVER, Cost, CurvePoint, calibrate_threshold, curve
+from rfsq_jax.heads.early_exit import (
+    MAX_EXCESS,
+    NEVER,
+    Cost,
+    CurvePoint,
+    calibrate_threshold,
+    curve,
+)
 from rfsq_jax.policy_files import PolicyParts, load_policy, resolve
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.files import atomic_path
@@ -59,7 +66,7 @@ class DecodingConfig:
     features: Path = Path("runs/features/small")
     rows: int = 10_000
     batch_size: int = 16
-    max_excess: float = 0.015
+    max_excess: float = MAX_EXCESS
     rounds: int = 15
     calls: int = 20
     output: Path = Path("runs/decoding")

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eval._heads_figures import check_split, measure_policy
+from rfsq_jax.policy_files import load_policy
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.files import read_json
 from rfsq_jax.runs.results import write_results
@@ -25,10 +27,13 @@ class HeadsComparison:
 
     Attributes:
       runs: folders that train.heads wrote, on the same features.
+      held_out: folder of train.features whose held-out frames are predicted, such as every frame of
+        the same episodes; by default what the runs measured themselves.
       output: where the table's figures and the picture go.
     """
 
     runs: tuple[Path, ...] = (Path("runs/heads/small"), Path("runs/heads/small_naive"))
+    held_out: Path | None = None
     output: Path = Path("runs/heads/comparison")
 
 
@@ -36,10 +41,11 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
     """Figures by the runs' names.
 
     Raises:
-      SystemExit: if a run is missing or unfinished, or the runs did not read the same features.
+      SystemExit: if a run is missing or unfinished, the runs did not read the same features, or
+        they were trained on what is held out now.
     """
     found: dict[str, dict[str, Any]] = {}
-    features = set()
+    features: set[str] = set()
     for folder in config.runs:
         path = folder / "results.json"
         if not path.is_file():
@@ -49,7 +55,17 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
         features.add(results["config"]["features"]["output"])
     if len(features) > 1:
         raise SystemExit(f"runs must share their features, got {', '.join(sorted(features))}")
-    return found
+    if config.held_out is None:
+        return found
+    trained_on = Path(features.pop())
+    try:
+        check_split(trained_on, config.held_out)
+    except ValueError as error:
+        raise SystemExit(f"--held-out: {error}") from error
+    return {
+        folder.name: measure_policy(load_policy(folder / "policy"), trained_on, config.held_out)
+        for folder in config.runs
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

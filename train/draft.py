@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rfsq_jax.backbones import get_backbone
+from rfsq_jax.checks import require
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import model
+from rfsq_jax.heads.early_exit import MAX_EXCESS
 from rfsq_jax.heads.prediction import Decoder
 from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
 from rfsq_jax.runs import commands
@@ -36,13 +38,19 @@ class DraftRun:
       policy: a bundled name, or a folder that train.heads wrote; token heads with a draft.
       features: folder of train.features that the policy was trained on.
       training: how.
+      max_excess: how much larger the mean error may be with early exits where the threshold is
+        chosen, relative; more held-out episodes allow to come closer to what is wanted.
       output: the run's folder; the same command resumes what is there.
     """
 
     policy: str
     features: Path = Path("runs/features/small")
     training: DraftTraining = DraftTraining()
+    max_excess: float = MAX_EXCESS
     output: Path = Path("runs/draft/small")
+
+    def __post_init__(self) -> None:
+        require(self.max_excess >= 0, "max_excess", "0 or more", self.max_excess)
 
 
 def teach(
@@ -58,7 +66,7 @@ def teach(
 
     def figures(params: model.Params) -> dict[str, float]:
         everything = evaluation.predict_all(predict, params, held_out)
-        exits = evaluation.calibrate(everything, held_out, readout)
+        exits = evaluation.calibrate(everything, held_out, readout, config.max_excess)
         measured = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
         error = "draft_expected" if readout == "expected" else "draft_argmax"
         return {

@@ -24,6 +24,8 @@ from rfsq_jax.rfsq.layers import AnyArray, step_size
 
 NEVER = float(np.finfo(np.float32).max)
 """A threshold that no confidence reaches; finite, so that JSON can hold it."""
+MAX_EXCESS = 0.015
+"""Half of what an exit may cost in error: new episodes differ from those of the calibration."""
 
 
 class EarlyExit(NamedTuple):
@@ -193,7 +195,7 @@ def calibrate_threshold(
     confidence: Float[np.ndarray, " n"],
     error_draft: Float[np.ndarray, " n"],
     error_main: Float[np.ndarray, " n"],
-    max_excess: float = 0.015,
+    max_excess: float = MAX_EXCESS,
 ) -> float:
     """The threshold of the largest exit share whose mean error is within bounds.
 

@@ -48,9 +48,9 @@ class DraftTraining:
     feature_dropout: float = 0.3
     state_noise: float = 0.05
     optimizer: OptimizerConfig = OptimizerConfig(
-        learning_rate=3e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
+        learning_rate=1e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
     )
-    loop: LoopConfig = LoopConfig(steps=3_000, steps_per_call=10, evaluate_every=1_000)
+    loop: LoopConfig = LoopConfig(steps=8_000, steps_per_call=10, evaluate_every=2_000)
     batch_size: int = 64
     ema: float = 0.998
 
@@ -74,11 +74,11 @@ def distill(
     checkpoints: Checkpoints | None = None,
     writer: MetricWriter | None = None,
 ) -> model.Params:
-    """Trains or resumes, and returns all heads' parameters with a new draft; the main head's stay.
+    """Trains the draft further, or resumes; returns all heads' parameters, the main head's as is.
 
     Args:
       config: how.
-      parts: a policy with a trained main head, and a draft, which is trained afresh.
+      parts: a policy with a trained main head, and the draft to begin with.
       feed: gives `Batch`es.
       evaluate: figures of all heads' parameters.
       mesh: the devices; all by default.
@@ -93,11 +93,11 @@ def distill(
     require(parts.config.draft is not None, "policy", "one with a draft", parts.config)
     coarse, weights = parts.shape.codes.coarse, config.layer_weights
     require(len(weights) == coarse, "layer_weights", f"{coarse}, one per layer", weights)
-    fresh = model.init(parts.config, parts.shape, jax.random.key(config.loop.seed))["draft"]
+    draft = parts.params["draft"]
     optimizer = config.optimizer.build(config.loop.steps)
     final = train_on_mesh(
         make_update(config, parts),
-        TrainState.create(fresh, jax.tree.map(jnp.copy, fresh), optimizer),
+        TrainState.create(jax.tree.map(jnp.copy, draft), jax.tree.map(jnp.copy, draft), optimizer),
         feed,
         config=config.loop,
         mesh=sharding.make_mesh() if mesh is None else mesh,

@@ -18,7 +18,7 @@ from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.heads import model, proprio
 from rfsq_jax.heads.config import HeadsConfig
-from rfsq_jax.heads.early_exit import calibrate_threshold, confidence
+from rfsq_jax.heads.early_exit import MAX_EXCESS, calibrate_threshold, confidence
 from rfsq_jax.heads.model import HeadsShape
 from rfsq_jax.heads.prediction import Decoder, Prediction, of_draft, predict_main
 from rfsq_jax.heads.proprio import ProprioStatistics
@@ -111,8 +111,16 @@ def make_evaluate(
     return evaluate
 
 
-def calibrate(held_out: HeldOut, data: HeadsData, readout: str) -> Figures | None:
+def calibrate(
+    held_out: HeldOut, data: HeadsData, readout: str, max_excess: float = MAX_EXCESS
+) -> Figures | None:
     """Chooses the early-exit threshold on every second held-out episode, measures it on the rest.
+
+    Args:
+      held_out: predictions.
+      data: what was predicted.
+      readout: what becomes an action.
+      max_excess: see `calibrate_threshold`.
 
     Returns:
       the threshold, and on the other episodes: the share that exits, the mean absolute error of
@@ -128,7 +136,7 @@ def calibrate(held_out: HeldOut, data: HeadsData, readout: str) -> Figures | Non
     episodes = data.store.episode[data.rows]
     chosen = np.isin(episodes, np.unique(episodes)[::2])
     sure = np.asarray(held_out.confidence)
-    threshold = calibrate_threshold(sure[chosen], draft[chosen], main[chosen])
+    threshold = calibrate_threshold(sure[chosen], draft[chosen], main[chosen], max_excess)
     exits = sure[~chosen] >= threshold
     return {
         "threshold": threshold,

@@ -2,9 +2,18 @@
 
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from eval import heads
+from rfsq_jax.heads import model, proprio
+from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
+from rfsq_jax.heads.model import HeadsShape
+from rfsq_jax.policy_files import PolicyParts, save_policy
+from rfsq_jax.tokenizer import ActionTokenizer
+from tests.conftest import smooth_actions
+from tests.training.samples import SPEC, make_store
 
 LAYERS = {"main": [0.7, 0.4, 0.9], "commonest_level": [0.2, 0.3, 0.9]}
 ACTIONS = {"l1": 0.1, "translation_mm": 8.0, "rotation_deg": 0.9, "gripper_f1": 0.97}
@@ -42,3 +51,38 @@ def test_missing_runs_and_other_features_are_refused(tmp_path):
     other = write_run(tmp_path / "b", {}, features="elsewhere")
     with pytest.raises(SystemExit, match="must share their features, got elsewhere, runs"):
         heads.main(command(tmp_path, run, other))
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A run with an untrained policy, its features, and more frames of the same episodes."""
+    tokenizer = ActionTokenizer.from_pretrained("libero")
+    pieces = np.stack([smooth_actions(8, seed) for seed in range(4)])
+    split = {"suites": ["made up"], "seed": 0, "held_out": 0.5}
+    for name, held_out in (("features", 8), ("more", 24)):
+        store = make_store(tmp_path / name, tokenizer, pieces, 64, held_out)
+        (tmp_path / name / "config.json").write_text(json.dumps(split))
+    run = write_run(tmp_path / "robust", LAYERS, features=str(tmp_path / "features"))
+    trunk = TrunkConfig(width=16, num_heads=2, num_blocks=1)
+    config = HeadsConfig(main=trunk, draft=trunk)
+    shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
+    params = model.init(config, shape, jax.random.key(1))
+    statistics = proprio.fit(store.state)
+    parts = PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
+    save_policy(run / "policy", parts)
+    return tmp_path
+
+
+def test_runs_are_measured_on_other_frames_of_the_same_episodes(measured):
+    arguments = [*command(measured, measured / "robust"), "--held-out", str(measured / "more")]
+    assert heads.main(arguments) == 0
+    figures = json.loads((measured / "out" / "results.json").read_text())["figures"]
+    assert figures["robust"]["frames"] == 24
+    assert len(figures["robust"]["accuracy"]["main"]) == 8
+
+
+def test_frames_that_the_runs_were_trained_on_are_refused(measured):
+    (measured / "more" / "config.json").write_text(json.dumps({"suites": ["made up"], "seed": 1}))
+    arguments = [*command(measured, measured / "robust"), "--held-out", str(measured / "more")]
+    with pytest.raises(SystemExit, match=r"held_out must be 0\.5 as in"):
+        heads.main(arguments)

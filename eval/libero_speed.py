@@ -1,0 +1,254 @@
+"""How much faster is eval.libero than the usual loop, on this machine, in the same run?
+
+    python -m eval.libero_speed
+
+The usual loop plays one episode after the other in the stock environment, which renders both
+cameras on every step. All contestants play the same episodes and take turns; scenes are built
+before the clock starts. The actions of both must agree to the last bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval._timing import Spread, busy_note, ratio
+from rfsq_jax.checks import require, require_positive
+from rfsq_jax.evaluation.log import EpisodeLog
+from rfsq_jax.evaluation.pool import Pool
+from rfsq_jax.evaluation.protocol import Protocol, Trial
+from rfsq_jax.evaluation.run import Evaluation
+from rfsq_jax.evaluation.serving import Server, default_batch
+from rfsq_jax.evaluation.simulator import LiberoSimulator
+from rfsq_jax.evaluation.worker import Job
+from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
+from rfsq_jax.libero.install import quiet
+from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.tasks import Task, get_task, official_init_states
+from rfsq_jax.policy import Observations, Policy
+from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.tables import format_table
+
+USUAL = "usual loop"
+WANTED = 5.0
+
+Hashes = dict[int, str]
+Contestant = Callable[[Sequence[Trial]], Hashes]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeedConfig:
+    """Options of eval.libero_speed.
+
+    Attributes:
+      policy: a bundled name, or a folder that train.heads wrote.
+      suite: where the task comes from.
+      task: its index.
+      episodes: in each turn of a contestant.
+      rounds: turns of each contestant.
+      workers: pools that take part, by their size.
+      output: folder of results.json.
+    """
+
+    policy: str = "small"
+    suite: str = "libero_spatial"
+    task: int = 0
+    episodes: int = 4
+    rounds: int = 3
+    workers: tuple[int, ...] = (1, 2)
+    output: Path = Path("runs/libero_speed")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "episodes", "rounds")
+        fits = self.workers != () and min(self.workers) >= 1
+        require(fits, "workers", "sizes of at least 1", self.workers)
+
+
+class UsualLoop:
+    """The evaluation loop that everyone has, around the stock environment."""
+
+    def __init__(self, task: Task, policy: Policy) -> None:
+        """Builds the stock environment."""
+        from libero.libero.envs import OffScreenRenderEnv
+
+        size = policy.backbone.spec.image_size
+        self._task, self._policy = task, policy
+        self._states = official_init_states(task)
+        with quiet():
+            self._env: Any = OffScreenRenderEnv(
+                bddl_file_name=str(task.bddl_file), camera_heights=size, camera_widths=size
+            )
+        self._env.seed(0)
+
+    def __call__(self, trials: Sequence[Trial]) -> Hashes:
+        """Plays trials in order, each after the one with the number before it."""
+        return {trial.number: self._play(trial) for trial in trials}
+
+    def close(self) -> None:
+        """Frees the environment."""
+        self._env.close()
+
+    def _play(self, trial: Trial) -> str:
+        with quiet():
+            self._env.reset()
+        shown = self._env.set_init_state(self._states[trial.number])
+        for _ in range(10):
+            shown, *_ = self._env.step(NO_OP.tolist())
+        actions: list[np.ndarray] = []
+        while len(actions) < self._task.step_limit:
+            for action in self._policy.act(self._observations(shown))[0]:
+                shown, _, done, _ = self._env.step(action)
+                actions.append(action)
+                if done or len(actions) == self._task.step_limit:
+                    return hashlib.sha256(np.stack(actions).tobytes()).hexdigest()
+        raise AssertionError("the loop ends inside")
+
+    def _observations(self, shown: dict[str, Any]) -> Observations:
+        pictures = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
+        rotation = axis_angle_from_quaternion(shown["robot0_eef_quat"])
+        state = np.concatenate([shown["robot0_eef_pos"], rotation, shown["robot0_gripper_qpos"]])
+        return Observations(
+            images=np.stack(pictures)[None],
+            instructions=[self._task.instruction],
+            state=state[None].astype(np.float32),
+        )
+
+
+class Ours:
+    """The pool of eval.libero, with its scenes built."""
+
+    def __init__(self, task: Task, policy: Policy, workers: int, folder: Path) -> None:
+        """Starts no process yet."""
+        size = policy.backbone.spec.image_size
+        protocol = Protocol(execute=policy.horizon, image_size=size)
+        job = Job(protocol=protocol, make_simulator=LiberoSimulator, output=folder)
+        self._folder, self._task = folder, task
+        self._server = Server(policy, default_batch())
+        self.pool = Pool(job, workers, len(POLICY_CAMERAS))
+        self.worker_mib = 0.0
+
+    def __call__(self, trials: Sequence[Trial]) -> Hashes:
+        """Plays trials."""
+        log = EpisodeLog(self._folder / f"{time.monotonic_ns()}.jsonl")
+        instructions = {(self._task.suite, self._task.index): self._task.instruction}
+        errors = Evaluation(self.pool, self._server, log, instructions).play_all(trials)
+        if errors:
+            raise RuntimeError(errors[0].reasons[-1])
+        self.worker_mib = max(record.worker_mib for record in log.records.values())
+        return {key.number: record.actions_sha256 for key, record in log.records.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints the table, writes results.json; fails below the wanted ratio."""
+    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    note = busy_note()
+    try:
+        task, policy = get_task(config.suite, config.task), Policy.from_pretrained(config.policy)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"eval.libero_speed: {error}", file=sys.stderr)
+        return 1
+    seconds, same, worker_mib = measure(config, task, policy)
+    figures = summarise(config, seconds) | {"same_actions": same, "worker_mib": worker_mib}
+    write_results(config.output, figures=figures | {"note": note}, config=config)
+    print(table(config, seconds))
+    print(f"same actions as the usual loop in {same['same']} of {same['episodes']} episodes")
+    print(f"memory of a worker: {worker_mib:.0f} MiB at its peak")
+    print(note, end="\n" if note else "")
+    fast = figures["speedup"][str(max(config.workers))]["median"] >= WANTED
+    return 0 if fast and same["same"] == same["episodes"] else 1
+
+
+def measure(
+    config: SpeedConfig, task: Task, policy: Policy
+) -> tuple[dict[str, list[float]], dict[str, int], float]:
+    """Lets all contestants take turns on the same episodes.
+
+    Returns:
+      seconds per episode by contestant, one per round; how many of the pools' episodes have the
+      actions of the usual loop; peak memory of a worker, MiB.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pools = {str(size): Ours(task, policy, size, folder) for size in config.workers}
+        for size, ours in pools.items():
+            stack.enter_context(ours.pool)
+            warm_up(ours, task, int(size))
+        usual = UsualLoop(task, policy)
+        stack.callback(usual.close)
+        contestants: dict[str, Contestant] = {USUAL: usual, **pools}
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        same = {"same": 0, "episodes": 0}
+        with progress_bar(config.rounds * len(contestants), "turns", "turn") as bar:
+            for number in range(config.rounds):
+                hashes = take_turn(config, task, number, contestants, seconds, bar.update)
+                for ours in (hashes[name] for name in pools):
+                    same["episodes"] += len(ours)
+                    same["same"] += sum(hashes[USUAL][key] == value for key, value in ours.items())
+        return seconds, same, max(ours.worker_mib for ours in pools.values())
+
+
+def warm_up(ours: Ours, task: Task, workers: int) -> None:
+    """Builds the scene of every worker: with two trials for each, all of them get one."""
+    ours([Trial(task.suite, task.index, 49 - number) for number in range(2 * workers)])
+
+
+def take_turn(
+    config: SpeedConfig,
+    task: Task,
+    number: int,
+    contestants: dict[str, Contestant],
+    seconds: dict[str, list[float]],
+    after_turn: Callable[[int], object],
+) -> dict[str, Hashes]:
+    """One round; every other one in reverse order. Appends to `seconds`; returns action hashes."""
+    first = number * config.episodes
+    trials = [Trial(task.suite, task.index, first + n) for n in range(config.episodes)]
+    hashes = {}
+    for name in list(contestants)[:: 1 if number % 2 == 0 else -1]:
+        began = time.perf_counter()
+        hashes[name] = contestants[name](trials)
+        seconds[name].append((time.perf_counter() - began) / len(trials))
+        after_turn(1)
+    return hashes
+
+
+def summarise(config: SpeedConfig, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Episodes per minute, and ratios taken within rounds."""
+    speedup = {str(n): ratio(seconds[USUAL], seconds[str(n)]) for n in config.workers}
+    return {
+        "seconds_per_episode": seconds,
+        "episodes_per_minute": {
+            name: dataclasses.asdict(Spread.of([60 / each for each in values]))
+            for name, values in seconds.items()
+        },
+        "speedup": {name: dataclasses.asdict(spread) for name, spread in speedup.items()},
+    }
+
+
+def table(config: SpeedConfig, seconds: dict[str, list[float]]) -> str:
+    """One line per contestant."""
+    rows = [
+        [
+            name if name == USUAL else f"eval.libero, workers: {name}",
+            str(Spread.of([60 / each for each in values])),
+            str(ratio(seconds[USUAL], values)),
+        ]
+        for name, values in seconds.items()
+    ]
+    header = ["contestant", "episodes per minute", "times the usual loop"]
+    return format_table(header, rows) + f"\nmedian (min to max) over {config.rounds} rounds"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

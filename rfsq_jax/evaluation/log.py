@@ -1,0 +1,105 @@
+"""Finished episodes, one JSON line each, on disk before the next one starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from rfsq_jax.evaluation.protocol import Trial
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """A finished episode.
+
+    Attributes:
+      suite: its name.
+      task: index of the task.
+      trial: number of the trial.
+      success: whether the goal was reached.
+      steps: played, without settling.
+      chunks: how often the policy was asked.
+      seed: of the run's protocol.
+      initial_state: index of the official initial state; None for a random placement.
+      placement_seed: of the random placement; None for an official state.
+      actions_sha256: of all actions played, float32.
+      seconds: where the time went; "total" is the wall time, without building the scene.
+      worker_mib: peak memory of the worker so far.
+      attempts: 1, or more where workers were killed or failed.
+      video: path within the run's folder; None without one.
+      filmstrip: path within the run's folder; None without one.
+    """
+
+    suite: str
+    task: int
+    trial: int
+    success: bool
+    steps: int
+    chunks: int
+    seed: int
+    initial_state: int | None
+    placement_seed: int | None
+    actions_sha256: str
+    seconds: dict[str, float]
+    worker_mib: float
+    attempts: int = 1
+    video: str | None = None
+    filmstrip: str | None = None
+
+    @property
+    def key(self) -> Trial:
+        """Which trial it was."""
+        return Trial(self.suite, self.task, self.trial)
+
+
+class EpisodeLog:
+    """The file `episodes.jsonl` of a run."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there; a line that a killed run left half written is cut off.
+
+        Raises:
+          ValueError: if a whole line is damaged, or one episode is there twice.
+        """
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.records = _read(path)
+
+    def append(self, record: Record) -> None:
+        """Writes a line and waits until it is on disk.
+
+        Raises:
+          ValueError: if the episode is already there.
+        """
+        if record.key in self.records:
+            raise ValueError(f"{record.key} is already in {self.path}")
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(dataclasses.asdict(record)) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.records[record.key] = record
+
+
+def _read(path: Path) -> dict[Trial, Record]:
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    records: dict[Trial, Record] = {}
+    for number, line in enumerate(content[:whole].decode().splitlines(), 1):
+        record = _parse(line, f"{path}, line {number}")
+        if record.key in records:
+            raise ValueError(f"{path}, line {number}: {record.key} is there twice")
+        records[record.key] = record
+    return records
+
+
+def _parse(line: str, where: str) -> Record:
+    try:
+        return Record(**json.loads(line))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{where} is damaged: {error}") from error

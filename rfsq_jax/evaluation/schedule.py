@@ -1,0 +1,57 @@
+"""Which worker plays what next, so that scenes are rarely rebuilt and nobody idles at the end."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from rfsq_jax.evaluation.protocol import Trial
+
+Place = tuple[str, int]
+
+
+class Schedule:
+    """Trials that wait. A worker stays with its task; without work it helps the largest one."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        """Puts them in line, task by task."""
+        self._waiting: dict[Place, deque[Trial]] = {}
+        for trial in trials:
+            self._waiting.setdefault(trial.place, deque()).append(trial)
+        self._loaded: dict[int, Place] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def take(self, worker: int) -> Trial | None:
+        """The next trial of a worker; None if all that wait are in better hands.
+
+        Args:
+          worker: its number; what it played last is remembered as the scene that it has built.
+        """
+        place = self._loaded.get(worker)
+        if place is None or not self._waiting[place]:
+            place = self._neediest(worker)
+            if place is None:
+                return None
+        self._loaded[worker] = place
+        return self._waiting[place].popleft()
+
+    def give_back(self, trial: Trial) -> None:
+        """Puts a trial that was not finished first in its line."""
+        self._waiting[trial.place].appendleft(trial)
+
+    def forget(self, worker: int) -> None:
+        """A worker ended, and its scene with it."""
+        self._loaded.pop(worker, None)
+
+    def _neediest(self, worker: int) -> Place | None:
+        """The task with most waiting trials per worker; a scene costs about one episode to build.
+
+        Where each worker that has the scene has at most one trial left, a helper comes too late.
+        """
+        owners = Counter(place for who, place in self._loaded.items() if who != worker)
+        needy = [p for p, waiting in self._waiting.items() if len(waiting) > owners[p]]
+        return min(
+            needy, key=lambda p: (owners[p], -len(self._waiting[p]) / (owners[p] + 1)), default=None
+        )
