@@ -35,10 +35,18 @@ types: $(STAMP)
 
 # Renews what ships: tokenizer and policy of the package, and the pictures of the README.
 bundle: train
+	$(BIN)/python -m train.features --config configs/lead.py
+	$(BIN)/python -m train.heads --config configs/lead.py
+	set -e; for suite in libero_spatial libero_object; do \
+		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 1 --widen 0.05 \
+			--output runs/demos/wide/$$suite; \
+		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 2 --widen 0.05 \
+			--lead runs/heads/lead/policy --output runs/demos/led/$$suite; \
+	done
 	$(BIN)/python -m train.features --config configs/bundled.py
 	$(BIN)/python -m train.heads --config configs/bundled.py
 	$(BIN)/python -m train.draft --policy runs/heads/bundled/policy \
-		--features runs/features/all --max-excess 0.03 --output runs/draft/bundled
+		--features runs/features/varied --max-excess 0.03 --output runs/draft/bundled
 	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
 	mkdir -p rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero

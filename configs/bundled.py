@@ -1,8 +1,19 @@
-"""The policy that comes with the package: as configs/small.py, on all 1,000 demonstrations.
+"""The policy that comes with the package: on all bundled demonstrations and 600 more.
 
+Of those, 300 begin at wider placements, and 300 also where another policy has got to by itself:
+configs/lead.py, first.
+
+`make bundle` runs it all:
+
+for suite in libero_spatial libero_object; do
+    python -m train.demos --suite $suite --episodes 150 --seed 1 --widen 0.05 \
+        --output runs/demos/wide/$suite
+    python -m train.demos --suite $suite --episodes 150 --seed 2 --widen 0.05 \
+        --lead runs/heads/lead/policy --output runs/demos/led/$suite
+done
 python -m train.features --config configs/bundled.py
 python -m train.heads --config configs/bundled.py
-python -m train.draft --policy runs/heads/bundled/policy --features runs/features/all \
+python -m train.draft --policy runs/heads/bundled/policy --features runs/features/varied \
     --max-excess 0.03 --output runs/draft/bundled
 """
 
@@ -13,11 +24,17 @@ from rfsq_jax.training.heads import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.policy_run import PolicyRun
 
+DEMOS = tuple(
+    Path("runs/demos") / kind / suite
+    for kind in ("wide", "led")
+    for suite in ("libero_spatial", "libero_object")
+)
+
 
 def get_config() -> PolicyRun:
     """Returns the run."""
     return PolicyRun(
-        features=FeaturesRun(episodes=None, output=Path("runs/features/all")),
-        training=HeadsTraining(loop=LoopConfig(steps=5_000, steps_per_call=10, evaluate_every=500)),
+        features=FeaturesRun(episodes=None, demos=DEMOS, output=Path("runs/features/varied")),
+        training=HeadsTraining(loop=LoopConfig(steps=6_000, steps_per_call=10, evaluate_every=500)),
         output=Path("runs/heads/bundled"),
     )

@@ -19,6 +19,7 @@ from rfsq_jax.checks import require, require_positive
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial
+from rfsq_jax.evaluation.report import write_report
 from rfsq_jax.evaluation.run import EpisodeError, Evaluation
 from rfsq_jax.evaluation.serving import Server, default_batch
 from rfsq_jax.evaluation.simulator import LiberoSimulator
@@ -84,7 +85,7 @@ class LiberoConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Plays what is missing, prints the table, writes results.json."""
+    """Plays what is missing, prints the table, writes results.json and report.html."""
     config = parse(LiberoConfig, argv, description=(__doc__ or "").split("\n\n")[0])
     try:
         chosen = choose_tasks(config)
@@ -101,12 +102,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for warning in figures["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     if errors:
-        return results.refuse(config, figures, errors)
+        code = results.refuse(config, figures, errors)
+        report = write_report(config.output)
+        print(f"report: {report}", file=sys.stderr)
+        return code
     figures |= results.measure(config, policy, server, records, chosen)
     path = write_results(config.output, figures=figures, config=config)
+    report = write_report(config.output)
     print(success_table(figures["suites"]))
     print("".join(f"not the official protocol: {each}\n" for each in figures["deviations"]), end="")
     print(f"figures: {path}")
+    print(f"report: {report}")
     return 0
 
 

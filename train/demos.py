@@ -1,9 +1,14 @@
-"""Makes demonstrations with the scripted experts: python -m train.demos --suite libero_spatial."""
+"""Makes demonstrations with the scripted experts: python -m train.demos --suite libero_spatial.
+
+With --lead a policy acts first and an expert takes over, which shows how to get out of where
+policies get into (as DAgger does, Ross et al. 2011, section 3, with one switch per episode).
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import multiprocessing
 import os
 import queue
@@ -12,13 +17,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rfsq_jax.checks import require_positive
 from rfsq_jax.data.bundled import write_bundle
 from rfsq_jax.data.hdf5 import read_attempts, read_demonstrations
 from rfsq_jax.libero.experts import STYLES
 from rfsq_jax.libero.generation import (
+    Pilot,
     Recipe,
     attempts_folder,
     finished_attempts,
@@ -30,6 +36,9 @@ from rfsq_jax.libero.tasks import Task, tasks
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
+
+if TYPE_CHECKING:
+    from rfsq_jax.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +57,8 @@ class DemosConfig:
       images: whether to store both cameras, some 20 times slower on a CPU.
       image_size: height and width of stored pictures, pixels.
       bundle: also pack everything, without pictures, into this npz file.
+      lead: a policy, by name or folder, that acts first; what it does is executed and no label.
+      lead_steps: it hands over after 0 to this many steps, as soon as the hand holds nothing.
     """
 
     suite: str = "libero_spatial"
@@ -61,15 +72,19 @@ class DemosConfig:
     images: bool = False
     image_size: int = 128
     bundle: Path | None = None
+    lead: str | None = None
+    lead_steps: int = 160
 
     def __post_init__(self) -> None:
-        require_positive(self, "episodes", "workers", "image_size")
+        require_positive(self, "episodes", "workers", "image_size", "lead_steps")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         if self.widen < 0:
             raise ValueError(f"widen must be at least 0 m, got {self.widen}")
         if self.style not in STYLES:
             raise ValueError(f"style must be one of {', '.join(STYLES)}, got {self.style!r}")
+        if self.lead is not None and (self.images or self.bundle is not None):
+            raise ValueError("lead must be None where images or bundle is given; it draws its own")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must not repeat, got {self.tasks}")
 
@@ -77,7 +92,14 @@ class DemosConfig:
     def recipe(self) -> Recipe:
         """What decides the content of each episode."""
         image_size = self.image_size if self.images else None
-        return Recipe(seed=self.seed, style=self.style, widen=self.widen, image_size=image_size)
+        return Recipe(
+            seed=self.seed,
+            style=self.style,
+            widen=self.widen,
+            image_size=image_size,
+            lead=self.lead,
+            lead_steps=self.lead_steps if self.lead else 0,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -207,7 +229,25 @@ def _exit_with_parent() -> None:
 
 
 def _work(task: Task, count: int, recipe: Recipe, output: Path) -> None:
-    generate(task, count, recipe, output, report=_reports.put)
+    pilot = None if recipe.lead is None else _pilot(recipe.lead, task)
+    generate(task, count, recipe, output, report=_reports.put, pilot=pilot)
+
+
+def _pilot(lead: str, task: Task) -> Pilot:
+    import jax
+
+    from rfsq_jax.evaluation.pilot import PolicyPilot
+
+    # Workers would each reserve a whole accelerator.
+    jax.config.update("jax_platforms", "cpu")
+    return PolicyPilot(_load_policy(lead), task.instruction)
+
+
+@functools.cache
+def _load_policy(lead: str) -> Policy:
+    from rfsq_jax.policy import Policy
+
+    return Policy.from_pretrained(lead)
 
 
 if __name__ == "__main__":

@@ -164,6 +164,7 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
         final_state=demonstration.final_state,
         fixtures=demonstration.start.fixtures,
         seed=demonstration.start.seed,
+        handover=demonstration.handover,
     )
     last = np.zeros(len(demonstration), np.uint8)
     last[-1] = 1
@@ -275,4 +276,6 @@ def _read_demonstration(data: h5py.Group, group: h5py.Group) -> Demonstration:
         executed=_array(group, "executed_actions").astype(np.float32),
         state=_array(group, "policy_states"),
         final_state=attributes["final_state"],
+        # Files of the first version have none: there the expert did everything.
+        handover=int(attributes.get("handover", np.zeros((), int))),
     )

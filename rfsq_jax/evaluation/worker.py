@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import resource
 import signal
 import time
@@ -23,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.evaluation import protocol as protocols
+from rfsq_jax.evaluation.actions import digest, write_actions
 from rfsq_jax.evaluation.log import Record
 from rfsq_jax.evaluation.protocol import Trial, placement_seed
 from rfsq_jax.evaluation.rollout import Played, Simulator, Stopwatch, film, play
@@ -112,6 +112,7 @@ class _Worker:
             simulator = self._simulator_of(trial.place)
         began = time.perf_counter()
         played = self._play(simulator, trial, watch)
+        write_actions(self.job.output, trial, played.actions)
         wanted = self.job.videos == "all" or (self.job.videos == "failures" and not played.success)
         with watch("video"):
             paths = self._film(simulator, trial, played) if wanted else (None, None)
@@ -175,7 +176,7 @@ def describe(
         seed=protocol.seed,
         initial_state=trial.number if official else None,
         placement_seed=None if official else placement_seed(trial, protocol.seed),
-        actions_sha256=hashlib.sha256(played.actions.tobytes()).hexdigest(),
+        actions_sha256=digest(played.actions),
         seconds={name: round(value, 4) for name, value in seconds.items()},
         worker_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         video=paths[0],

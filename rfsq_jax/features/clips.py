@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from rfsq_jax.data.bundled import load_demonstrations
 from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.episodes import Episode
-from rfsq_jax.data.hdf5 import read_hdf5
+from rfsq_jax.data.hdf5 import read_demonstrations, read_hdf5
 from rfsq_jax.data.rlds import LIBERO, read_shard
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.data.tfds import find_shards, is_tfds
@@ -35,12 +35,14 @@ class Recording:
       demonstration: what to replay; None if pictures are stored.
       file: the HDF5 or TFRecord file with the pictures, and the episode's place in it; None to
         replay.
+      collection: what it is held out within: a folder of further demonstrations, or none.
     """
 
     episode: Episode
     group: str
     demonstration: Demonstration | None = None
     file: tuple[Path, int] | None = None
+    collection: Path | None = None
 
     @property
     def instruction(self) -> str:
@@ -73,29 +75,34 @@ def load_recordings(run: FeaturesRun) -> list[Recording]:
     """All episodes that the run may draw from, in a fixed order.
 
     Raises:
-      FileNotFoundError: if `run.images` names nothing to read.
+      FileNotFoundError: if `run.demos` or `run.images` names nothing to read.
       ValueError: if a file is damaged, or a suite has no bundled demonstrations.
     """
+    more = [each for path in run.demos for each in _demonstrated(path)]
     if run.images:
-        return [each for path in run.images for each in _stored(path)]
-    return [
+        return [each for path in run.images for each in _stored(path)] + more
+    bundled = [
         Recording(each.episode, f"{each.suite}/{each.task_index}", demonstration=each)
         for suite in run.suites
         for each in load_demonstrations(suite)
     ]
+    return bundled + more
 
 
 def make_clips(run: FeaturesRun, recordings: Sequence[Recording]) -> list[Clip]:
     """Chooses episodes and frames; the same for every process.
 
-    The split is made over all recordings, so that what one run trains on no other run of the same
-    recordings measures on; then each task keeps its first ones of both parts.
+    The split is made over all recordings of a collection, so that what one run trains on no other
+    run of the same recordings measures on; then each task keeps its first ones of both parts.
 
     Raises:
       ValueError: if no episode is long enough.
     """
-    _, held_out = split_episodes(recordings, run.held_out, run.seed)
-    behind = {id(each) for each in held_out}
+    collections: dict[Path | None, list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        collections[recording.collection].append(recording)
+    splits = [split_episodes(each, run.held_out, run.seed) for each in collections.values()]
+    behind = {id(recording) for _, held_out in splits for recording in held_out}
     chosen = _evenly(recordings, behind, run)
     clips = [
         _clip(recording, number, id(recording) in behind, run)
@@ -170,8 +177,9 @@ def _first(
 def _clip(recording: Recording, number: int, held_out: bool, run: FeaturesRun) -> Clip:
     episode = recording.episode
     chunks = episode_chunks(episode.actions, run.horizon)
+    first = 0 if recording.demonstration is None else recording.demonstration.handover
     # Another phase for every episode, so that a stride skips nothing for good.
-    frames = np.arange(number % run.stride, len(chunks), run.stride, dtype=np.int32)
+    frames = np.arange(first + number % run.stride, len(chunks), run.stride, dtype=np.int32)
     return Clip(recording, number, held_out, frames, episode.state[frames], chunks[frames])
 
 
@@ -184,11 +192,24 @@ def _stored(path: Path) -> list[Recording]:
             for shard in shards
             for place, episode in enumerate(read_shard(shard))
         ]
-    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    if not files:
-        raise FileNotFoundError(f"images must name HDF5 files or RLDS folders, got {path}")
     return [
         Recording(episode, str(file), file=(file, place))
-        for file in files
+        for file in _hdf5_files(path, "images must name HDF5 files or RLDS folders")
         for place, episode in enumerate(read_hdf5(file))
     ]
+
+
+def _demonstrated(path: Path) -> list[Recording]:
+    """The demonstrations of an HDF5 file of train.demos, or of a folder of them."""
+    return [
+        Recording(each.episode, str(file), demonstration=each, collection=path)
+        for file in _hdf5_files(path, "demos must name HDF5 files of train.demos, or folders")
+        for each in read_demonstrations(file)
+    ]
+
+
+def _hdf5_files(path: Path, expected: str) -> list[Path]:
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    if not files:
+        raise FileNotFoundError(f"{expected}, got {path}")
+    return files

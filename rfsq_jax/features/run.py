@@ -19,7 +19,9 @@ class FeaturesRun:
 
     Attributes:
       backbone: name of the frozen backbone.
-      suites: whose bundled demonstrations are replayed; their split is that of train.ae.
+      suites: whose bundled demonstrations are replayed; their split is that of train.ae, whatever
+        else there is.
+      demos: more demonstrations to replay: HDF5 files that train.demos wrote, or folders of them.
       images: what to read stored pictures from instead of replaying: HDF5 files, folders of them,
         or RLDS folders in the layout of OpenVLA's LIBERO data.
       episodes: how many, spread evenly over the tasks; None for all.
@@ -38,6 +40,7 @@ class FeaturesRun:
 
     backbone: str = "small"
     suites: tuple[str, ...] = ("libero_spatial", "libero_object")
+    demos: tuple[Path, ...] = ()
     images: tuple[Path, ...] = ()
     episodes: int | None = 200
     split: Split = "all"

@@ -48,6 +48,8 @@ class Demonstration:
       executed: float32 [N, 7], what was played; differs from `actions` while disturbed.
       state: float32 [N, 8] before each action, what a policy would have been shown.
       final_state: float64 [S], the simulator after the last action.
+      handover: the step at which the expert took over from a policy, whose actions come before
+        and are nobody's labels; 0 where the expert did everything.
       trace: the simulator's side of each step, if it was kept.
     """
 
@@ -60,6 +62,7 @@ class Demonstration:
     executed: Float32[np.ndarray, "n 7"]
     state: Float32[np.ndarray, "n 8"]
     final_state: Float64[np.ndarray, " s"]
+    handover: int = 0
     trace: Trace | None = None
 
     def __len__(self) -> int:

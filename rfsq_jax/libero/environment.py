@@ -126,6 +126,15 @@ class Environment:
         """Whether the goal holds now, by the benchmark's own predicates."""
         return bool(self.domain._check_success())
 
+    def holds(self, thing: str) -> bool:
+        """Whether both fingers touch the movable thing of that name."""
+        gripper = self.domain.robots[0].gripper
+        return bool(self.domain._check_grasp(gripper, self.domain.objects_dict[thing]))
+
+    def holds_something(self) -> bool:
+        """Whether both fingers touch one of the things that can be moved."""
+        return any(self.holds(thing) for thing in self.domain.objects_dict)
+
     def render(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
         """Draws every camera as the policy sees it: the stock picture rotated by 180 degrees.
 

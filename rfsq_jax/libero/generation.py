@@ -12,13 +12,15 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from rfsq_jax.data.hdf5 import merge_hdf5, write_hdf5
-from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
+from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment, Observation
 from rfsq_jax.libero.experts import make_expert
-from rfsq_jax.libero.rollout import record
+from rfsq_jax.libero.rollout import Draw, Lead, record
 from rfsq_jax.libero.starts import random_start
 from rfsq_jax.libero.tasks import Task
 from rfsq_jax.runs.files import atomic_path
@@ -36,12 +38,30 @@ class Recipe:
       style: how the expert moves, see `rfsq_jax.libero.experts`.
       widen: metres by which the placement regions grow.
       image_size: pixels, or None for no pictures.
+      lead: the policy that acts first in every attempt, or None.
+      lead_steps: it does so for 0 to this many steps.
     """
 
     seed: int
     style: str
     widen: float
     image_size: int | None
+    lead: str | None = None
+    lead_steps: int = 0
+
+
+@runtime_checkable
+class Pilot(Protocol):
+    """A policy on one task."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures that it looks at."""
+        ...
+
+    def chunk(self, observation: Observation, draw: Draw) -> Float[np.ndarray, "t 7"]:
+        """Returns its next actions: [T, 7]; `draw` gives the pictures of now by camera."""
+        ...
 
 
 def generate(
@@ -50,6 +70,8 @@ def generate(
     recipe: Recipe,
     output: Path,
     report: Callable[[bool], None] = lambda succeeded: None,
+    *,
+    pilot: Pilot | None = None,
 ) -> Path:
     """Writes `output/<task>_demo.hdf5` with `episodes` demonstrations; continues a killed run.
 
@@ -59,6 +81,7 @@ def generate(
       recipe: how.
       output: the run's folder.
       report: called after each attempt with whether it succeeded.
+      pilot: the policy that `recipe.lead` names, for this task.
 
     Raises:
       RuntimeError: if the expert fails so often that something must be wrong.
@@ -69,14 +92,15 @@ def generate(
     folder = attempts_folder(output, task)
     kept, failed = finished_attempts(folder)
     number = len(kept) + len(failed)
-    cameras = POLICY_CAMERAS if recipe.image_size else ()
-    with Environment(task, cameras=cameras, image_size=recipe.image_size or 1) as env:
+    size = recipe.image_size or (pilot.image_size if pilot else None)
+    cameras = POLICY_CAMERAS if size else ()
+    with Environment(task, cameras=cameras, image_size=size or 1) as env:
         while len(kept) < episodes:
             if number >= 3 * episodes + PATIENCE:
                 raise RuntimeError(
                     f"{task.suite}/{task.name}: {len(kept)} of {number} attempts succeeded"
                 )
-            succeeded = _attempt(env, recipe, number, folder)
+            succeeded = _attempt(env, recipe, number, folder, pilot)
             kept, failed = finished_attempts(folder)
             number += 1
             report(succeeded)
@@ -109,15 +133,21 @@ def attempt_seeds(task: Task, seed: int, number: int) -> tuple[int, int]:
     return int(placement), int(expert)
 
 
-def _attempt(env: Environment, recipe: Recipe, number: int, folder: Path) -> bool:
+def _attempt(
+    env: Environment, recipe: Recipe, number: int, folder: Path, pilot: Pilot | None
+) -> bool:
     placement_seed, expert_seed = attempt_seeds(env.task, recipe.seed, number)
     start = random_start(env, placement_seed, widen=recipe.widen)
     rng = np.random.default_rng(expert_seed)
+    lead = None
+    if pilot is not None:
+        lead = Lead(pilot.chunk, int(rng.integers(recipe.lead_steps + 1)))
     demonstration = record(
         env,
         start,
         lambda env: make_expert(env, rng, recipe.style),
         images=recipe.image_size is not None,
+        lead=lead,
     )
     stem = folder / f"{number:06d}"
     if demonstration is None:

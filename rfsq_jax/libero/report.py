@@ -37,6 +37,7 @@ def summarise(
         "length": length_figures([len(each) for each in everything]),
         "no_ops": sum(count_no_ops(each.actions) for each in everything),
         "disturbed_steps": int(sum(disturbed)),
+        "led_steps": sum(each.handover for each in everything),
         "actions": action_statistics(np.concatenate([each.actions for each in everything])),
     }
 
@@ -44,11 +45,10 @@ def summarise(
 def describe(figures: dict[str, Any]) -> str:
     """Formats the figures for people, beside the published ones where there are some."""
     published = published_statistics(figures["suite"])
-    low, high = figures["success"]["interval_95"]
     lines = [
         " kept/tried  steps  task",
         *(_task_line(task) for task in figures["tasks"]),
-        f"expert success {figures['success']['rate']:.1%} (95 % interval {low:.1%} to {high:.1%})",
+        _success_line(figures),
         f"{figures['num_steps']} steps, mean length {figures['length']['mean']:.1f}; "
         f"{figures['no_ops']} no-ops, {figures['disturbed_steps']} disturbed",
     ]
@@ -58,6 +58,17 @@ def describe(figures: dict[str, Any]) -> str:
     lines.append("actions, ours / published (gripper 0 closed, 1 open)")
     lines.append(comparison_table(figures["actions"], published))
     return "\n".join(lines)
+
+
+def _success_line(figures: dict[str, Any]) -> str:
+    success, led = figures["success"], figures["led_steps"]
+    if led:
+        return (
+            f"kept {success['rate']:.1%} of the attempts: the others were solved before the expert "
+            f"took over, or not at all; {led} steps before it did"
+        )
+    low, high = success["interval_95"]
+    return f"expert success {success['rate']:.1%} (95 % interval {low:.1%} to {high:.1%})"
 
 
 def _task_line(task: dict[str, Any]) -> str:

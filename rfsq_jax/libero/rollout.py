@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +13,8 @@ from rfsq_jax.libero.demonstration import Demonstration, Trace
 from rfsq_jax.libero.environment import Environment, Observation
 from rfsq_jax.libero.lattice import snap
 from rfsq_jax.libero.start import Start
+
+Draw = Callable[[], dict[str, np.ndarray]]
 
 HOLD_STEPS = 10
 """Steps that success must last; LIBERO's own collection tool ends a recording after as many."""
@@ -29,6 +31,19 @@ class Expert(Protocol):
     def disturbance(self, step: int) -> Float[np.ndarray, " 7"]:
         """Returns what is added to the executed action, but not to its label, at `step`: [7]."""
         ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lead:
+    """A policy that acts before the expert, so that the expert starts where policies go wrong.
+
+    Attributes:
+      chunk: (observation, what draws the pictures) -> the next actions, [T, 7].
+      num_steps: after which the expert takes over, as soon as the hand holds nothing.
+    """
+
+    chunk: Callable[[Observation, Draw], Float[np.ndarray, "t 7"]]
+    num_steps: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,31 +64,38 @@ def record(
     *,
     images: bool = False,
     hold_steps: int = HOLD_STEPS,
+    lead: Lead | None = None,
 ) -> Demonstration | None:
     """Plays an expert from `start` until success has lasted `hold_steps` steps.
 
     Args:
       env: the task.
       start: where to begin.
-      make_expert: called once the scene has settled.
+      make_expert: called once the scene has settled, or when the lead hands over.
       images: whether to draw the environment's cameras at every step.
       hold_steps: how long success must last.
+      lead: what acts first, if not the expert.
 
     Returns:
-      the demonstration, or None if the task's step limit came first.
+      the demonstration; None if the task's step limit came first, which the expert has to itself,
+      or if the lead never handed over.
     """
     observation = env.reset(start)
+    steps = [] if lead is None else _led(env, observation, lead, images)
+    if steps is None:
+        return None
+    handover = len(steps)
+    observation = env.observe()
     expert = make_expert(env)
-    steps: list[Step] = []
     held = 0
     while held < hold_steps:
-        if len(steps) == env.task.step_limit:
+        if len(steps) - handover == env.task.step_limit:
             return None
-        step = _decide(env, observation, expert, len(steps), images)
+        step = _decide(env, observation, expert, len(steps) - handover, images)
         steps.append(step)
         observation = env.step(step.executed)
         held = held + 1 if env.success() else 0
-    return _stack(env, start, steps)
+    return _stack(env, start, steps, handover)
 
 
 def replay(env: Environment, demonstration: Demonstration) -> Float64[np.ndarray, " s"]:
@@ -95,6 +117,24 @@ def replay(env: Environment, demonstration: Demonstration) -> Float64[np.ndarray
     return env.simulator_state
 
 
+def _led(env: Environment, observation: Observation, lead: Lead, images: bool) -> list[Step] | None:
+    """The lead's steps until it hands over; None if it succeeds, or holds on to the step limit."""
+    steps: list[Step] = []
+    chunk: Iterator[np.ndarray] = iter(())
+    while len(steps) < lead.num_steps or env.holds_something():
+        if env.success() or len(steps) >= env.task.step_limit:
+            return None
+        action = next(chunk, None)
+        if action is None:
+            chunk = iter(lead.chunk(observation, env.render))
+            action = next(chunk)
+        played = np.asarray(action, np.float32)
+        pictures = env.render() if images else {}
+        steps.append(Step(observation, env.simulator_state, pictures, played, played))
+        observation = env.step(played)
+    return steps
+
+
 def _decide(
     env: Environment,
     observation: Observation,
@@ -109,7 +149,7 @@ def _decide(
     return Step(observation, env.simulator_state, pictures, label, executed)
 
 
-def _stack(env: Environment, start: Start, steps: list[Step]) -> Demonstration:
+def _stack(env: Environment, start: Start, steps: list[Step], handover: int) -> Demonstration:
     return Demonstration(
         suite=env.task.suite,
         task_index=env.task.index,
@@ -120,6 +160,7 @@ def _stack(env: Environment, start: Start, steps: list[Step]) -> Demonstration:
         executed=np.stack([step.executed for step in steps]),
         state=np.stack([step.observation.state for step in steps]),
         final_state=env.simulator_state,
+        handover=handover,
         trace=_stack_trace(steps),
     )
 

@@ -84,6 +84,7 @@ def test_a_run_leaves_table_results_and_films_of_failures(play, capsys):
     assert figures["rows_independent"] is True
     assert figures["simulator"]["versions"].keys() >= {"mujoco", "robosuite"}
     assert figures["policy"]["kind"] == "tokens"
+    assert "66.7% on libero_spatial" in (folder / "report.html").read_text()
 
 
 def test_the_same_command_adds_only_what_is_missing(play, unmeasured):
@@ -108,6 +109,7 @@ def test_errors_leave_no_rate(play, unmeasured, tmp_path, capsys):
     assert "libero_spatial task 1 trial 2: ValueError: the simulator exploded" in shown.err
     assert figures_of(folder)["suites"] is None
     assert len(figures_of(folder)["errors"]) == 1
+    assert "no rate, 1 episode" in (folder / "report.html").read_text()
     code, folder = play()
     assert code == 0
     assert figures_of(folder)["errors"] == []

@@ -1,5 +1,6 @@
 """Which episodes and frames are used: the choice is even, repeatable and never leaks."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from rfsq_jax.data.bundled import load_bundled
 from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.hdf5 import write_hdf5
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.features.clips import Recording, columns_of, load_recordings, make_clips, shards_of
 from rfsq_jax.features.run import FeaturesRun
 from tests.conftest import smooth_actions
+from tests.libero.demonstrations import make_demonstration
 
 
 def recording(number: int, group: str, instruction: str, steps: int = 20) -> Recording:
@@ -111,6 +114,36 @@ def test_the_split_of_bundled_suites_is_the_tokenizers():
     run = FeaturesRun(suites=suites, episodes=None, split="held_out")
     clips = make_clips(run, load_recordings(run))
     assert {c.recording.episode.source for c in clips} == {each.source for each in behind}
+
+
+def test_only_what_the_expert_did_after_a_handover_is_used():
+    demonstration = dataclasses.replace(make_demonstration(0, num_steps=40), handover=17)
+    led = Recording(demonstration.episode, "led", demonstration=demonstration)
+    clips = make_clips(run_of(), [led, *recordings_of([("a", "go", 4)])])
+    (clip,) = [clip for clip in clips if clip.recording is led]
+    assert clip.frames.tolist() == list(range(17, 40 - FeaturesRun().horizon + 1))
+
+
+def test_further_demonstrations_leave_the_split_of_the_bundled_ones_alone(tmp_path):
+    run = FeaturesRun(suites=("libero_object",), episodes=None)
+    alone = make_clips(run, load_recordings(run))
+    few = [make_demonstration(n, num_steps=12) for n in range(10)]
+    write_hdf5(tmp_path / "put_the_cube_on_the_plate_demo.hdf5", few)
+    more = dataclasses.replace(run, demos=(tmp_path,))
+    clips = make_clips(more, load_recordings(more))
+    described = [(c.number, c.held_out, c.recording.episode.source) for c in clips]
+    assert described[: len(alone)] == [
+        (c.number, c.held_out, c.recording.episode.source) for c in alone
+    ]
+    added = clips[len(alone) :]
+    assert len(added) == 10
+    assert sum(clip.held_out for clip in added) == 1
+    assert all(clip.recording.demonstration is not None for clip in added)
+
+
+def test_a_folder_without_demonstrations_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="demos must name HDF5 files"):
+        load_recordings(FeaturesRun(demos=(tmp_path,)))
 
 
 def test_shards_hold_every_clip_once_and_one_group_each():

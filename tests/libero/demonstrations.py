@@ -43,7 +43,7 @@ def make_demonstration(
 
 def assert_same(got: Demonstration, expected: Demonstration) -> None:
     """Checks everything but the trace, to the bit."""
-    for name in ("suite", "task_index", "task_name", "instruction"):
+    for name in ("suite", "task_index", "task_name", "instruction", "handover"):
         assert getattr(got, name) == getattr(expected, name)
     for name in ("actions", "executed", "state", "final_state"):
         np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))

@@ -86,6 +86,9 @@ def test_options_that_do_not_fit_the_suite_end_the_command(options, message):
         {"seed": -1},
         {"tasks": (1, 1)},
         {"style": "odd"},
+        {"lead_steps": 0},
+        {"lead": "small", "images": True},
+        {"lead": "small", "bundle": Path("some.npz")},
     ],
 )
 def test_options_are_checked(options):
@@ -177,3 +180,15 @@ def test_pictures_show_what_the_policy_would_have_seen(tmp_path):
             for name, picture in env.render().items():
                 np.testing.assert_array_equal(episode.images[name][step], picture)
             env.step(action)
+
+
+@pytest.mark.slow
+def test_the_command_lets_a_policy_lead(tmp_path, capsys):
+    options = "--suite libero_object --episodes 2 --tasks 0 1 --lead small --lead-steps 40"
+    assert main([*options.split(), "--output", str(tmp_path)]) == 0
+    assert "before the expert" in capsys.readouterr().out
+    for index in (0, 1):
+        (demonstration,) = read_demonstrations(
+            tmp_path / f"{get_task('libero_object', index).name}_demo.hdf5"
+        )
+        assert 0 <= demonstration.handover < len(demonstration)

@@ -59,7 +59,9 @@ class Placing:
         """Returns the hand's height at which the thing clears what lies on the rest of the way."""
         target = np.array([*self.hand_xy(hand), 0.0])
         hang = max(hand[2] - self._scene.lowest(self._thing), FINGER_REACH)
-        tallest = tallest_near_path(self._obstacles, hand, target, PATH_RADIUS)
+        on_the_way = tallest_near_path(self._obstacles, hand, target, PATH_RADIUS)
+        # A target that was moved since may leave nothing on the way.
+        tallest = max(on_the_way, float(self._middle()[2]))
         return tallest + hang + self._clearance
 
     def release_height(self, hand: Float64[np.ndarray, " 3"], extra: float) -> float:
