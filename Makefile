@@ -43,10 +43,14 @@ bundle: train
 		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 2 --widen 0.05 \
 			--lead runs/heads/lead/policy --output runs/demos/led/$$suite; \
 	done
+	$(BIN)/python -m train.features --config configs/varied.py
+	$(BIN)/python -m train.heads --config configs/varied.py
+	$(BIN)/python -m train.demos --suite libero_spatial --episodes 300 --seed 3 --style near \
+		--lead runs/heads/varied/policy --output runs/demos/again/libero_spatial
 	$(BIN)/python -m train.features --config configs/bundled.py
 	$(BIN)/python -m train.heads --config configs/bundled.py
 	$(BIN)/python -m train.draft --policy runs/heads/bundled/policy \
-		--features runs/features/varied --max-excess 0.03 --output runs/draft/bundled
+		--features runs/features/bundled --max-excess 0.03 --output runs/draft/bundled
 	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
 	mkdir -p rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero

@@ -1,19 +1,14 @@
-"""The policy that comes with the package: on all bundled demonstrations and 600 more.
+"""The policy that comes with the package: on the demonstrations of configs/varied.py and 300 more.
 
-Of those, 300 begin at wider placements, and 300 also where another policy has got to by itself:
-configs/lead.py, first.
+Those begin where the policy of configs/varied.py gets to by itself, in the suite that it was worse
+at: between the two rims of a bowl, of which demonstrators take now one, now the other. These take
+the nearer one. `make bundle` runs all three rounds, of which this is the last:
 
-`make bundle` runs it all:
-
-for suite in libero_spatial libero_object; do
-    python -m train.demos --suite $suite --episodes 150 --seed 1 --widen 0.05 \
-        --output runs/demos/wide/$suite
-    python -m train.demos --suite $suite --episodes 150 --seed 2 --widen 0.05 \
-        --lead runs/heads/lead/policy --output runs/demos/led/$suite
-done
+python -m train.demos --suite libero_spatial --episodes 300 --seed 3 --style near \
+    --lead runs/heads/varied/policy --output runs/demos/again/libero_spatial
 python -m train.features --config configs/bundled.py
 python -m train.heads --config configs/bundled.py
-python -m train.draft --policy runs/heads/bundled/policy --features runs/features/varied \
+python -m train.draft --policy runs/heads/bundled/policy --features runs/features/bundled \
     --max-excess 0.03 --output runs/draft/bundled
 """
 
@@ -25,16 +20,23 @@ from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.policy_run import PolicyRun
 
 DEMOS = tuple(
-    Path("runs/demos") / kind / suite
-    for kind in ("wide", "led")
-    for suite in ("libero_spatial", "libero_object")
+    Path("runs/demos") / folder
+    for folder in (
+        "wide/libero_spatial",
+        "wide/libero_object",
+        "led/libero_spatial",
+        "led/libero_object",
+        "again/libero_spatial",
+    )
 )
 
 
 def get_config() -> PolicyRun:
     """Returns the run."""
     return PolicyRun(
-        features=FeaturesRun(episodes=None, demos=DEMOS, output=Path("runs/features/varied")),
-        training=HeadsTraining(loop=LoopConfig(steps=6_000, steps_per_call=10, evaluate_every=500)),
+        features=FeaturesRun(episodes=None, demos=DEMOS, output=Path("runs/features/bundled")),
+        training=HeadsTraining(
+            loop=LoopConfig(steps=12_000, steps_per_call=10, evaluate_every=1_000)
+        ),
         output=Path("runs/heads/bundled"),
     )
