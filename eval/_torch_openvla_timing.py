@@ -80,9 +80,11 @@ def base_runner(
         x = embed(pixels, prompt).clone()
         length = x.shape[1]
         if length not in caches:
-            caches[length] = StaticCache(
-                config=model.language_model.config, max_cache_len=length + ACTION_TOKENS - 1
-            )
+            llama = model.config.llama
+            cache = StaticCache(model.language_model.config, length + ACTION_TOKENS - 1)
+            # Now, or it would be made inside a CUDA graph, whose memory the next call takes back.
+            cache.early_initialization(batch, llama.heads, llama.head_dim, dtype, x.device)
+            caches[length] = cache
         cache = caches[length]
         cache.reset()
         positions = torch.arange(length, device=x.device)

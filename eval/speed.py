@@ -1,7 +1,6 @@
 """Measures training and coding speed: robust against naive, and both against eager PyTorch.
 
     python -m eval.speed
-    python -m eval.speed --rounds 20 --output runs/speed
     python -m eval.speed --openvla --help
 
 Everything runs interleaved, in rounds, and ratios are taken within a round. PyTorch
@@ -54,7 +53,7 @@ class SpeedConfig:
       batch_size: chunks in a training step.
       calls: calls in one turn when single chunks are coded.
       large_batch: chunks in one call when many are coded.
-      openvla: times OpenVLA instead, by options of its own: add --help for them.
+      openvla: times OpenVLA instead; `--openvla --help` shows its options.
     """
 
     output: Path = Path("runs/speed")
@@ -67,9 +66,8 @@ class SpeedConfig:
     openvla: bool = False
 
     def __post_init__(self) -> None:
-        others = ("output", "openvla")
-        counts = [field.name for field in dataclasses.fields(self) if field.name not in others]
-        require_positive(self, *counts)
+        fields = {field.name for field in dataclasses.fields(self)}
+        require_positive(self, *sorted(fields - {"output", "openvla"}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
