@@ -24,9 +24,17 @@ Params = dict[str, Any]
 Program = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-def chunk(params: Params, config: OpenVLAConfig, *inputs: Array) -> Float[Array, "b t a"]:
+def chunk(
+    params: Params,
+    config: OpenVLAConfig,
+    pixels: Array,
+    prompt: Array,
+    lengths: Array,
+    state: Array | None = None,
+) -> Float[Array, "b t a"]:
     """OFT: inputs -> a normalised chunk."""
-    return model.regress(params["head"], config, model.oft_hidden(params, config, *inputs))
+    states = model.oft_hidden(params, config, pixels, prompt, lengths, state)
+    return model.regress(params["head"], config, states)
 
 
 def first_token(

@@ -102,16 +102,12 @@ class TorchOpenVLA(nn.Module):
 
     def see(self, pixels: Tensor) -> Tensor:
         """[B, N, C, H, W] -> image tokens [B, N * patches, E]."""
-        flat = pixels.flatten(0, 1)
-        towers = zip(
-            (self.config.dino, self.config.siglip),
-            self.vision_backbone.values(),
-            flat.split(3, dim=1),
-            strict=True,
-        )
+        halves = pixels.flatten(0, 1).split(3, dim=1)
+        towers: list[Any] = list(self.vision_backbone.values())
+        depths = (self.config.dino.depth, self.config.siglip.depth)
         seen = [
-            tower.get_intermediate_layers(image, n=[vit.depth - 2])[0]
-            for vit, tower, image in towers
+            tower.get_intermediate_layers(half, n=[depth - 2])[0]
+            for tower, half, depth in zip(towers, halves, depths, strict=True)
         ]
         return self.projector(torch.cat(seen, dim=-1)).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 

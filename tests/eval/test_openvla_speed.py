@@ -89,8 +89,9 @@ def test_pytorch_computes_the_same(config: OpenVLAConfig, tmp_path):
     with torch.inference_mode():
         if config.oft is None:
             run = base_runner(theirs, "eager", 2, torch.float32)
-            for _ in range(2):
-                expected = run(*inputs).numpy()
+            run(*inputs)
+            # The second time on the first one's cache.
+            expected = run(*inputs).numpy()
             np.testing.assert_array_equal(model.decode(params, config, *ours), expected)
             assert len(np.unique(expected)) > 3
         else:

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from eval import openvla_topologies
-from eval._device_peaks import PEAKS
+from eval._device_peaks import PEAKS, Cost
 from eval._hlo import group_size, read_program, ring_bytes, trip_count
 from eval._openvla_programs import chunk, first_token
 from eval.openvla_topologies import compile_for, time_figures
@@ -115,11 +115,11 @@ def test_every_layer_sums_over_the_tensor_axis_twice(config):
     assert few["all-reduce"] >= 2 * (3 + 3 + 4)
 
 
-def test_flops_of_a_sharded_program_are_those_of_a_chip():
+def test_a_sum_over_chips_is_one_collective():
     mesh = make_mesh(data=8)
     spec = NamedSharding(mesh, PartitionSpec("data"))
     x = jax.ShapeDtypeStruct((8, 4), jnp.float32, sharding=spec)
-    text = jax.jit(lambda x: x.sum(0)).lower(x).compile().as_text()
+    text = jax.jit(lambda x: x.sum(0)).lower(x).compile().as_text() or ""
     assert read_program(text, 8).collectives == {"all-reduce": 1}
 
 
@@ -143,8 +143,6 @@ def test_time_is_computing_and_sending():
     kind, chips = "TPU v5 lite", 4
     peak = PEAKS[kind]
     assert peak.ring is not None
-    from eval._device_peaks import Cost
-
     figures = time_figures(kind, 10**6, peak.ring, [Cost(peak.flops, 0)], chips)
     assert figures["sending_seconds"] == 1
     assert figures["computing_seconds"] == pytest.approx(peak.seconds(10**6))
