@@ -97,6 +97,26 @@ def random_params(config: OpenVLAConfig, key: jax.Array, dtype: Any = jnp.bfloat
     )
 
 
+def unstacked(params: dict[str, Any], config: OpenVLAConfig) -> dict[str, Any]:
+    """The same parameters with every stack of layers as a list, for `layers.run_stack`."""
+    depths = {
+        ("vision", "dino", "blocks"): config.dino.run_depth,
+        ("vision", "siglip", "blocks"): config.siglip.run_depth,
+        ("llm", "layers"): config.llama.depth,
+    }
+    if config.oft:
+        depths["head", "blocks"] = config.oft.head_blocks
+    return _split(params, depths, ())
+
+
+def _split(tree: Any, depths: dict[tuple[str, ...], int], path: tuple[str, ...]) -> Any:
+    if path in depths:
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(depths[path])]
+    if isinstance(tree, dict):
+        return {name: _split(part, depths, (*path, name)) for name, part in tree.items()}
+    return tree
+
+
 def _random(path: str, leaf: Leaf, key: jax.Array, dtype: Any) -> jax.Array:
     noise = jax.random.normal(key, leaf.shape, dtype)
     if path.endswith("/kernel"):
@@ -106,11 +126,15 @@ def _random(path: str, leaf: Leaf, key: jax.Array, dtype: Any) -> jax.Array:
 
 # Columns are split over the tensor axis where a map widens or makes heads, rows where it comes
 # back, so that a block needs one sum over the axis for attention and one for the MLP.
-_WIDEN = r"(qkv|fc1|fc3|q|k|v|gate|up|fc)"
+_WIDEN = r"(fc1|q|k|v|gate|up|fc)"
 _NARROW = r"(proj|fc2|o|down)"
 RULES: Rules = (
     (r"head/fc2/kernel", PartitionSpec("fsdp", None)),
     (r"proprio/fc1/kernel", PartitionSpec(None, "tensor")),
+    # Not over the tensor axis: the language model's stream would come to be split too, and each
+    # of its norms would have to be summed.
+    (r"projector/fc3/kernel", PartitionSpec("fsdp", None)),
+    (r".*/blocks/qkv/kernel", PartitionSpec(None, "fsdp", None, "tensor")),
     (rf".*/(blocks|layers)/(mlp/)?{_WIDEN}/kernel", PartitionSpec(None, "fsdp", "tensor")),
     (rf".*/(blocks|layers)/(mlp/)?{_NARROW}/kernel", PartitionSpec(None, "tensor", "fsdp")),
     (r"llm/embed", PartitionSpec("tensor", "fsdp")),
@@ -165,7 +189,11 @@ def _vit(table: _Table, path: str, key: str, vit: VitConfig, config: OpenVLAConf
     path, key = f"{path}/blocks", key + ".blocks.{}"
     for name in ("norm1", "norm2"):
         table.norm(f"{path}/{name}", f"{key}.{name}", width, depth)
-    table.linear(f"{path}/qkv", f"{key}.attn.qkv", width, 3 * width, depth)
+    # With an axis for the three, so that each chip has the queries, keys and values of its heads.
+    qkv = f"{key}.attn.qkv"
+    joined = ((3 * width, width), (width, 3, width))
+    table.add(f"{path}/qkv/kernel", f"{qkv}.weight", *joined, depth)
+    table.add(f"{path}/qkv/bias", f"{qkv}.bias", (3 * width,), (3, width), depth)
     table.linear(f"{path}/proj", f"{key}.attn.proj", width, width, depth)
     table.linear(f"{path}/mlp/fc1", f"{key}.mlp.fc1", width, vit.mlp_width, depth)
     table.linear(f"{path}/mlp/fc2", f"{key}.mlp.fc2", vit.mlp_width, width, depth)
