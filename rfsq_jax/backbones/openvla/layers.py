@@ -3,19 +3,23 @@
 Parameters are dicts: a linear map has `kernel` [I, O] and perhaps `bias`, a norm `scale` and
 perhaps `bias`. Norms and softmax are computed in float32, everything else in the input's dtype.
 
-Axes: ... leading · S tokens · H heads · D head dim · I, O, E widths.
+Axes: ... leading · B batch · S tokens · M keys · H heads · D head dim · I, O, E widths.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 VIT_EPSILON = 1e-6
 TORCH_EPSILON = 1e-5
+
+# A layer's inputs, and what it carries on and gives out.
+Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def linear(params: dict[str, Any], x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
@@ -63,6 +67,47 @@ def gelu_mlp(params: dict[str, Any], x: Float[Array, "*n i"]) -> Float[Array, "*
 def split_heads(x: Float[Array, "b s e"], heads: int) -> Float[Array, "b s h d"]:
     """Heads are contiguous in the width."""
     return x.reshape(*x.shape[:2], heads, -1)
+
+
+def attend(
+    q: Float[Array, "b s h d"],
+    k: Float[Array, "b m h d"],
+    v: Float[Array, "b m h d"],
+    lengths: Int[Array, " b"] | None = None,
+    causal: bool = False,
+) -> Float[Array, "b s h d"]:
+    """Attention to the first `lengths` keys, to all by default, or to none that comes later."""
+    # cuDNN's fused kernel, where it has one, spares the scores their way through memory.
+    fused = jax.default_backend() == "gpu" and q.dtype == jnp.bfloat16 and q.shape[-1] % 8 == 0
+    return jax.nn.dot_product_attention(
+        q,
+        k,
+        v,
+        is_causal=causal,
+        key_value_seq_lengths=None if lengths is None else lengths.astype(jnp.int32),
+        implementation="cudnn" if fused and q.shape[1] > 1 else "xla",
+    )
+
+
+def run_stack(step: Step, x: Any, layers: Any) -> tuple[Any, Any]:
+    """Runs layers one after the other.
+
+    Args:
+      step: (x, a layer) -> (x, output).
+      x: what goes into the first.
+      layers: stacked on the first axis of every leaf, or a list with one entry per layer. A stack
+        is scanned: it compiles fast, but on GPUs each layer's weights are copied out of it first.
+
+    Returns:
+      What the last layer gives, and the outputs, stacked or listed as the layers are.
+    """
+    if not isinstance(layers, list):
+        return jax.lax.scan(step, x, layers)
+    outputs = []
+    for layer in layers:
+        x, output = step(x, layer)
+        outputs.append(output)
+    return x, outputs
 
 
 def along(vector: Float[Array, " e"], x: Float[Array, "*n e"]) -> Float[Array, "*n e"]:

@@ -97,6 +97,26 @@ def random_params(config: OpenVLAConfig, key: jax.Array, dtype: Any = jnp.bfloat
     )
 
 
+def unstacked(params: dict[str, Any], config: OpenVLAConfig) -> dict[str, Any]:
+    """The same parameters with every stack of layers as a list, for `layers.run_stack`."""
+    depths = {
+        ("vision", "dino", "blocks"): config.dino.run_depth,
+        ("vision", "siglip", "blocks"): config.siglip.run_depth,
+        ("llm", "layers"): config.llama.depth,
+    }
+    if config.oft:
+        depths["head", "blocks"] = config.oft.head_blocks
+    return _split(params, depths, ())
+
+
+def _split(tree: Any, depths: dict[tuple[str, ...], int], path: tuple[str, ...]) -> Any:
+    if path in depths:
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(depths[path])]
+    if isinstance(tree, dict):
+        return {name: _split(part, depths, (*path, name)) for name, part in tree.items()}
+    return tree
+
+
 def _random(path: str, leaf: Leaf, key: jax.Array, dtype: Any) -> jax.Array:
     noise = jax.random.normal(key, leaf.shape, dtype)
     if path.endswith("/kernel"):

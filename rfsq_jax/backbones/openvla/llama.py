@@ -1,4 +1,4 @@
-"""Llama-2: layers stacked on their first axis and scanned, so compile time is that of one.
+"""Llama-2: layers stacked on their first axis and scanned, or listed and run one by one.
 
 Axes: L layers · B batch · S queries · M keys · H heads · D head dim · E width · V vocabulary.
 """
@@ -9,29 +9,30 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rfsq_jax.backbones.openvla.config import LlamaConfig
-from rfsq_jax.backbones.openvla.layers import linear, rms_norm, split_heads
+from rfsq_jax.backbones.openvla.layers import attend, linear, rms_norm, run_stack, split_heads
 
-Cache = tuple[Array, Array]
-"""Keys, already rotated, and values: each [L, B, M, H, D]."""
+Pair = tuple[Array, Array]
+Cache = Pair | list[Pair]
+"""Keys, already rotated, and values: [L, B, M, H, D], or per layer [B, M, H, D]."""
 
 
 def run_layers(
-    layers: dict[str, Any],
+    layers: Any,
     config: LlamaConfig,
     x: Float[Array, "b s e"],
-    mask: Bool[Array, "b 1 s s"],
+    lengths: Int[Array, " b"] | None,
     remat: bool = False,
 ) -> tuple[Float[Array, "b s e"], Cache]:
-    """Runs stacked layers, all or the first or last of them, over a whole sequence.
+    """Runs layers, all or the first or last of them, over a whole sequence.
 
     Args:
-      layers: their parameters.
+      layers: their parameters, stacked or listed.
       config: sizes.
       x: embeddings, at positions 0, 1, ...
-      mask: which keys a query attends to.
+      lengths: how many positions, from the first, every query attends to; None for causal ones.
       remat: whether activations are computed again in a backward pass.
 
     Returns:
@@ -39,15 +40,16 @@ def run_layers(
     """
     turns = rotations(config, jnp.arange(x.shape[1])[None], x.dtype)
 
-    def step(x: Array, layer: dict[str, Any]) -> tuple[Array, Cache]:
+    def step(x: Array, layer: dict[str, Any]) -> tuple[Array, Pair]:
         q, k, v = _project(layer, config, x, turns)
-        return _finish(layer, config, x, jax.nn.dot_product_attention(q, k, v, mask=mask)), (k, v)
+        attended = attend(q, k, v, lengths, causal=lengths is None)
+        return _finish(layer, config, x, attended), (k, v)
 
-    return jax.lax.scan(jax.checkpoint(step) if remat else step, x, layers)
+    return run_stack(jax.checkpoint(step) if remat else step, x, layers)
 
 
 def run_step(
-    layers: dict[str, Any],
+    layers: Any,
     config: LlamaConfig,
     x: Float[Array, "b 1 e"],
     cache: Cache,
@@ -56,17 +58,17 @@ def run_step(
     """Runs one token per sample, which goes into the cache at its position and sees all before."""
     turns = rotations(config, positions[:, None], x.dtype)
     samples = jnp.arange(len(x))
-    mask = (jnp.arange(cache[0].shape[2])[None] <= positions[:, None])[:, None, None]
 
-    def step(x: Array, inputs: tuple[dict[str, Any], Cache]) -> tuple[Array, Cache]:
+    def step(x: Array, inputs: tuple[dict[str, Any], Pair]) -> tuple[Array, Pair]:
         layer, (keys, values) = inputs
         q, k, v = _project(layer, config, x, turns)
         keys = keys.at[samples, positions].set(k[:, 0])
         values = values.at[samples, positions].set(v[:, 0])
-        attended = jax.nn.dot_product_attention(q, keys, values, mask=mask)
+        attended = attend(q, keys, values, positions + 1)
         return _finish(layer, config, x, attended), (keys, values)
 
-    return jax.lax.scan(step, x, (layers, cache))
+    listed = isinstance(cache, list)
+    return run_stack(step, x, list(zip(layers, cache, strict=True)) if listed else (layers, cache))
 
 
 def final_norm(

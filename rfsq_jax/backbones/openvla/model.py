@@ -14,11 +14,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rfsq_jax.backbones.openvla import llama
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
-from rfsq_jax.backbones.openvla.layers import TORCH_EPSILON, gelu_mlp, layer_norm, linear
+from rfsq_jax.backbones.openvla.layers import (
+    TORCH_EPSILON,
+    gelu_mlp,
+    layer_norm,
+    linear,
+    run_stack,
+)
 from rfsq_jax.backbones.openvla.vision import see
 
 STOP = 2
@@ -48,9 +54,7 @@ def base_hidden(
     embedded = params["llm"]["embed"][prompt]
     images = image_tokens(params, config, pixels, remat)
     x = jnp.concatenate([embedded[:, :1], images, embedded[:, 1:]], axis=1)
-    size = x.shape[1]
-    mask = jnp.broadcast_to(jnp.tril(jnp.ones((size, size), bool)), (len(x), 1, size, size))
-    x, cache = llama.run_layers(params["llm"]["layers"], config.llama, x, mask, remat)
+    x, cache = llama.run_layers(params["llm"]["layers"], config.llama, x, None, remat)
     return llama.final_norm(params["llm"], config.llama, x), cache
 
 
@@ -65,8 +69,8 @@ def decode(
     hidden, cache = base_hidden(params, config, pixels, prompt)
     # The last prompt token; image tokens stand between the first and the second.
     last = hidden.shape[1] - prompt.shape[1] + lengths - 1
-    room = ((0, 0), (0, 0), (0, ACTION_TOKENS - 1), (0, 0), (0, 0))
-    cache = tuple(jnp.pad(each, room) for each in cache)
+    room = ((0, ACTION_TOKENS - 1), (0, 0), (0, 0))
+    cache = jax.tree.map(lambda each: jnp.pad(each, ((0, 0),) * (each.ndim - 3) + room), cache)
     first = _best(params, jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0])
 
     def step(carry: tuple[Array, llama.Cache, Array], _: None) -> tuple[Any, Array]:
@@ -107,15 +111,14 @@ def oft_hidden(
     if (state is not None) != oft.proprio:
         wanted = "given" if oft.proprio else "None: this model takes none"
         raise ValueError(f"state must be {wanted}, got {'None' if state is None else 'one'}")
-    text, used = _slotted(params["llm"]["embed"], oft, prompt, lengths)
+    text = _slotted(params["llm"]["embed"], oft, prompt, lengths)
     parts = [text[:, :1], image_tokens(params, config, pixels, remat)]
     if state is not None:
         parts.append(gelu_mlp(params["proprio"], state.astype(text.dtype))[:, None])
     x = jnp.concatenate([*parts, text[:, 1:]], axis=1)
     before = x.shape[1] - text.shape[1]
-    keys = jnp.concatenate([jnp.ones((len(x), before), bool), used], axis=1)
-    mask = jnp.broadcast_to(keys[:, None, None], (len(x), 1, x.shape[1], x.shape[1]))
-    x, _ = llama.run_layers(params["llm"]["layers"], config.llama, x, mask, remat)
+    used = before + lengths + oft.slots + 1
+    x, _ = llama.run_layers(params["llm"]["layers"], config.llama, x, used, remat)
     # A slot is read one position before it, as the next token would be.
     read = (before + lengths - 1)[:, None] + jnp.arange(oft.slots)[None]
     x = jnp.take_along_axis(x, read[..., None], axis=1)
@@ -133,7 +136,7 @@ def regress(
         normed = layer_norm(block["norm"], x, TORCH_EPSILON)
         return x + jax.nn.relu(linear(block["fc"], normed)), None
 
-    x, _ = jax.lax.scan(step, x, head["blocks"])
+    x, _ = run_stack(step, x, head["blocks"])
     return linear(head["fc2"], layer_norm(head["norm2"], x, TORCH_EPSILON))
 
 
@@ -149,15 +152,15 @@ def _slotted(
     oft: OFTConfig,
     prompt: Int[Array, "b t"],
     lengths: Int[Array, " b"],
-) -> tuple[Float[Array, "b s e"], Bool[Array, "b s"]]:
-    """Embeddings of prompt, slots and stop token, and which positions are no padding."""
+) -> Float[Array, "b s e"]:
+    """Embeddings of prompt, slots and stop token; then padding."""
     index = jnp.arange(prompt.shape[1] + oft.slots + 1)[None]
     stop = (lengths + oft.slots)[:, None]
     ids = jnp.pad(prompt, ((0, 0), (0, oft.slots + 1)))
     ids = jnp.where(index == stop, STOP, ids)
     embedded = table[ids]
     blank = (index >= lengths[:, None]) & (index != stop)
-    return jnp.where(blank[..., None], 0, embedded), index <= stop
+    return jnp.where(blank[..., None], 0, embedded)
 
 
 def _best(params: Params, hidden: Float[Array, "b e"]) -> Int[Array, " b"]:

@@ -16,9 +16,11 @@ from rfsq_jax.backbones.openvla.config import OpenVLAConfig, VitConfig
 from rfsq_jax.backbones.openvla.layers import (
     VIT_EPSILON,
     along,
+    attend,
     gelu_mlp,
     layer_norm,
     linear,
+    run_stack,
     split_heads,
 )
 
@@ -63,7 +65,7 @@ def vit(
     def step(x: Array, block: dict[str, Any]) -> tuple[Array, None]:
         return _block(block, config.heads, x), None
 
-    x, _ = jax.lax.scan(jax.checkpoint(step) if remat else step, x, params["blocks"])
+    x, _ = run_stack(jax.checkpoint(step) if remat else step, x, params["blocks"])
     return x[:, config.prefix :]
 
 
@@ -75,7 +77,7 @@ def along_batch(tokens: Float[Array, "s e"], x: Float[Array, "b s2 e"]) -> Float
 def _block(params: dict[str, Any], heads: int, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
     normed = layer_norm(params["norm1"], x, VIT_EPSILON)
     q, k, v = jnp.split(linear(params["qkv"], normed), 3, axis=-1)
-    attended = jax.nn.dot_product_attention(*(split_heads(each, heads) for each in (q, k, v)))
+    attended = attend(*(split_heads(each, heads) for each in (q, k, v)))
     x = x + _scaled(params, "ls1", linear(params["proj"], attended.reshape(x.shape)))
     hidden = gelu_mlp(params["mlp"], layer_norm(params["norm2"], x, VIT_EPSILON))
     return x + _scaled(params, "ls2", hidden)

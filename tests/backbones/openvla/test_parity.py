@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 if any(importlib.util.find_spec(each) is None for each in ("timm", "transformers")):
     pytest.skip("needs timm and transformers", allow_module_level=True)
 
-from rfsq_jax.backbones.openvla import model, vision
+from rfsq_jax.backbones.openvla import layout, model, vision
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.layers import gelu_mlp
@@ -140,3 +140,16 @@ def test_state_must_fit_the_model() -> None:
         model.oft_hidden(params(NO_PROPRIO), NO_PROPRIO, images, ids, lengths, state)
     with pytest.raises(ValueError, match=r"config\.oft must be given"):
         model.oft_hidden(params(TINY), TINY, images, ids, lengths)
+
+
+def test_listed_layers_are_the_stacked_ones() -> None:
+    _, padded = prompts()
+    inputs = [jnp.asarray(each) for each in (pixels(1), padded, np.array(LENGTHS))]
+    listed = {config: layout.unstacked(params(config), config) for config in (TINY, TINY_OFT)}
+    assert jax.tree.structure(listed[TINY]) != jax.tree.structure(params(TINY))
+    assert_close(
+        oft_hidden(listed[TINY_OFT], TINY_OFT, *inputs, jnp.asarray(states())),
+        np.asarray(oft_hidden(params(TINY_OFT), TINY_OFT, *inputs, jnp.asarray(states()))),
+    )
+    tokens = [np.asarray(decode(each, TINY, *inputs)) for each in (listed[TINY], params(TINY))]
+    np.testing.assert_array_equal(*tokens)
