@@ -35,6 +35,8 @@ def backbone_names() -> tuple[str, ...]:
 def _small(**options: Any) -> Backbone:
     from rfsq_jax.backbones.small import SmallBackbone
 
+    if "path" in options:
+        raise ValueError(f"path must not be given: small has weights, got {options['path']}")
     return SmallBackbone(**options)
 
 

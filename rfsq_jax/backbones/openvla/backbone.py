@@ -68,11 +68,10 @@ class OpenVLABackbone:
           options: see `OpenVLAOptions`.
 
         Raises:
-          TypeError: for an option that does not exist.
           ValueError: if the folder is none of this model's checkpoints, or is damaged, or an option
-            does not fit.
+            does not exist or fit.
         """
-        given = OpenVLAOptions(**options)
+        given = OpenVLAOptions.of(options)
         if path is None:
             raise ValueError(f"path must be the folder of a checkpoint of {name}, got none")
         self.folder = folder = Path(path)

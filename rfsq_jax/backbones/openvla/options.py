@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rfsq_jax.backbones.openvla.config import SIZES, OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
@@ -41,6 +41,11 @@ class OpenVLAOptions:
     chips: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("cameras", "early_layer"):
+            number = getattr(self, name)
+            require(number is None or type(number) is int, name, "a whole number", number)
+        require(type(self.chips) is int, "chips", "a whole number", self.chips)
+        require(type(self.blind) is bool, "blind", "True or False", self.blind)
         require(self.size in SIZES, "size", f"one of {', '.join(SIZES)}", self.size)
         require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
         known = ("actions", "last")
@@ -49,6 +54,18 @@ class OpenVLAOptions:
         known = ("bfloat16", "float32")
         require(self.dtype in known, "dtype", f"one of {', '.join(known)}", self.dtype)
         require_positive(self, "chips")
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> OpenVLAOptions:
+        """From names and values.
+
+        Raises:
+          ValueError: for an option that does not exist; it lists those that do.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(options) - set(known))
+        require(not unknown, "options", f"among {', '.join(known)}", ", ".join(unknown))
+        return cls(**options)
 
     def resolved(self, config: OpenVLAConfig, folder: Path) -> OpenVLAOptions:
         """The same with nothing left out that has a default.

@@ -5,6 +5,9 @@ Axes: B environments · T steps of a chunk · A action dims, the gripper last ·
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +56,14 @@ class OriginalPolicy:
     def horizon(self) -> int:
         """Steps T of a chunk."""
         return self.backbone.config.oft.horizon if self.backbone.config.oft else 1
+
+    @property
+    def version(self) -> str:
+        """A sha256 over the model and the statistics that it answers with."""
+        numbers = dataclasses.asdict(self._statistics)
+        known = {name: None if x is None else x.tolist() for name, x in numbers.items()}
+        text = f"{self.backbone.spec.version} {json.dumps(known, sort_keys=True)}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def kind(self) -> str:

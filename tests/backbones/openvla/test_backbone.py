@@ -214,6 +214,8 @@ def test_pictures_are_not_rotated(base: Any) -> None:
         ({"cameras": 3}, "cameras must be 1 or 2"),
         ({"size": "13b"}, "size must be one of 7b, tiny"),
         ({"statistics": "libero_goal"}, "key must be one of libero_spatial_no_noops"),
+        ({"chips": "two"}, "chips must be a whole number"),
+        ({"blind": 1}, "blind must be True or False"),
         ({"dtype": "int8"}, "dtype must be one of"),
     ],
 )
@@ -239,7 +241,7 @@ def test_folders_that_do_not_fit_are_named(
         get_backbone("openvla", path=base_folder, size="tiny", features="actions")
     with pytest.raises(ValueError, match="path must be the folder"):
         get_backbone("openvla")
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(ValueError, match="options must be among size, .*, got 'colour'"):
         get_backbone("openvla", path=base_folder, colour=1)
     mixed = write_checkpoint(tmp_path, TINY_OFT, sets=("libero_goal", "libero_10"))
     with pytest.raises(ValueError, match="statistics must be one of libero_goal, libero_10"):
