@@ -22,6 +22,7 @@ from tests.fakes import write_demonstrations
 from train import features, heads
 
 TINY_SIZE = ("--backbone-options", "size", "tiny")
+OF_OFT = ("--policy", "openvla-oft", "--checkpoint", "OFT")
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,14 +79,13 @@ def test_the_original_base_is_asked_at_every_step(
     [
         (["--policy", "openvla-oft"], "path must be the folder of a checkpoint"),
         (["--policy", "openvla", "--checkpoint", "OFT"], "must be a checkpoint of openvla, got"),
-        (["--policy", "openvla-oft", "--checkpoint", "OFT", "--mode", "speculative"], "mode must"),
+        ([*OF_OFT, "--mode", "speculative"], "mode must"),
         (
-            ["--policy", "openvla-oft", "--checkpoint", "OFT", "--suite", "libero_goal"],
+            [*OF_OFT, "--suite", "libero_goal"],
             "key must be one of libero_spatial_no_noops, got 'libero_goal'",
         ),
         (
-            ["--policy", "openvla-oft", "--checkpoint", "OFT"]
-            + ["--suite", "libero_spatial", "libero_object"],
+            [*OF_OFT, "--suite", "libero_spatial", "libero_object"],
             "suite must be of one data set for an original model",
         ),
         (["--checkpoint", "OFT"], "path must not be given: small has weights"),
@@ -106,14 +106,15 @@ def test_variants_of_a_suite_have_its_statistics() -> None:
     assert policies.data_set(("libero_10",)) == "libero_10"
 
 
+@pytest.mark.slow
 def test_heads_on_oft_from_pictures_to_an_episode(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demos = tmp_path / "put_it_here_demo.hdf5"
-    write_demonstrations(demos, (21, 30, 14, 25))
+    write_demonstrations(demos, (21, 30, 14, 25, 9, 12))
     shared = ["--backbone=openvla-oft", f"--checkpoint={folder}", *TINY_SIZE, "early_layer", "2"]
-    shared += [f"--images={demos}", "--held-out=0.3", f"--output={tmp_path / 'features'}"]
-    assert features.main([*shared, "--episodes=4", "--stride=4", "--batch-size=4"]) == 0
+    shared += [f"--images={demos}", "--held-out=0.4", f"--output={tmp_path / 'features'}"]
+    assert features.main([*shared, "--episodes=6", "--stride=4", "--batch-size=4"]) == 0
     store = FeatureStore.open(tmp_path / "features")
     assert store.manifest.backbone == "openvla-oft"
     assert {name: depth.tokens for name, depth in store.manifest.depths.items()} == {

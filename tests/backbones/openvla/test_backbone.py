@@ -241,7 +241,7 @@ def test_folders_that_do_not_fit_are_named(
         get_backbone("openvla", path=base_folder, size="tiny", features="actions")
     with pytest.raises(ValueError, match="path must be the folder"):
         get_backbone("openvla")
-    with pytest.raises(ValueError, match="options must be among size, .*, got 'colour'"):
+    with pytest.raises(ValueError, match=r"options must be among size, .*, got 'colour'"):
         get_backbone("openvla", path=base_folder, colour=1)
     mixed = write_checkpoint(tmp_path, TINY_OFT, sets=("libero_goal", "libero_10"))
     with pytest.raises(ValueError, match="statistics must be one of libero_goal, libero_10"):
