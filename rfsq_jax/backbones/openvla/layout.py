@@ -126,11 +126,15 @@ def _random(path: str, leaf: Leaf, key: jax.Array, dtype: Any) -> jax.Array:
 
 # Columns are split over the tensor axis where a map widens or makes heads, rows where it comes
 # back, so that a block needs one sum over the axis for attention and one for the MLP.
-_WIDEN = r"(qkv|fc1|fc3|q|k|v|gate|up|fc)"
+_WIDEN = r"(fc1|q|k|v|gate|up|fc)"
 _NARROW = r"(proj|fc2|o|down)"
 RULES: Rules = (
     (r"head/fc2/kernel", PartitionSpec("fsdp", None)),
     (r"proprio/fc1/kernel", PartitionSpec(None, "tensor")),
+    # Not over the tensor axis: the language model's stream would come to be split too, and each
+    # of its norms would have to be summed.
+    (r"projector/fc3/kernel", PartitionSpec("fsdp", None)),
+    (r".*/blocks/qkv/kernel", PartitionSpec(None, "fsdp", None, "tensor")),
     (rf".*/(blocks|layers)/(mlp/)?{_WIDEN}/kernel", PartitionSpec(None, "fsdp", "tensor")),
     (rf".*/(blocks|layers)/(mlp/)?{_NARROW}/kernel", PartitionSpec(None, "tensor", "fsdp")),
     (r"llm/embed", PartitionSpec("tensor", "fsdp")),
@@ -185,7 +189,11 @@ def _vit(table: _Table, path: str, key: str, vit: VitConfig, config: OpenVLAConf
     path, key = f"{path}/blocks", key + ".blocks.{}"
     for name in ("norm1", "norm2"):
         table.norm(f"{path}/{name}", f"{key}.{name}", width, depth)
-    table.linear(f"{path}/qkv", f"{key}.attn.qkv", width, 3 * width, depth)
+    # With an axis for the three, so that each chip has the queries, keys and values of its heads.
+    qkv = f"{key}.attn.qkv"
+    joined = ((3 * width, width), (width, 3, width))
+    table.add(f"{path}/qkv/kernel", f"{qkv}.weight", *joined, depth)
+    table.add(f"{path}/qkv/bias", f"{qkv}.bias", (3 * width,), (3, width), depth)
     table.linear(f"{path}/proj", f"{key}.attn.proj", width, width, depth)
     table.linear(f"{path}/mlp/fc1", f"{key}.mlp.fc1", width, vit.mlp_width, depth)
     table.linear(f"{path}/mlp/fc2", f"{key}.mlp.fc2", vit.mlp_width, width, depth)

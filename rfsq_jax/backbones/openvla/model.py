@@ -84,6 +84,18 @@ def decode(
     room = ((0, ACTION_TOKENS - 1), (0, 0), (0, 0))
     cache = jax.tree.map(lambda each: jnp.pad(each, ((0, 0),) * (each.ndim - 3) + room), cache)
     first = _best(params, jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0])
+    others = follow(params, config, first, cache, last + 1)
+    return jnp.concatenate([first[:, None], others], axis=1)
+
+
+def follow(
+    params: Params,
+    config: OpenVLAConfig,
+    token: Int[Array, " b"],
+    cache: llama.Cache,
+    position: Int[Array, " b"],
+) -> Int[Array, "b k"]:
+    """The tokens behind the first, whose position is given; the cache has room for them."""
 
     def step(carry: tuple[Array, llama.Cache, Array], _: None) -> tuple[Any, Array]:
         token, cache, position = carry
@@ -92,8 +104,8 @@ def decode(
         token = _best(params, llama.final_norm(params["llm"], config.llama, x)[:, 0])
         return (token, cache, position + 1), token
 
-    _, others = jax.lax.scan(step, (first, cache, last + 1), None, length=ACTION_TOKENS - 1)
-    return jnp.concatenate([first[:, None], others.T], axis=1)
+    carry = (token, cache, position)
+    return jax.lax.scan(step, carry, None, length=ACTION_TOKENS - 1)[1].T
 
 
 def oft_hidden(

@@ -76,8 +76,10 @@ def along_batch(tokens: Float[Array, "s e"], x: Float[Array, "b s2 e"]) -> Float
 
 def _block(params: dict[str, Any], heads: int, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
     normed = layer_norm(params["norm1"], x, VIT_EPSILON)
-    q, k, v = jnp.split(linear(params["qkv"], normed), 3, axis=-1)
-    attended = attend(*(split_heads(each, heads) for each in (q, k, v)))
+    qkv = jnp.einsum("bse,eif->bsif", normed, params["qkv"]["kernel"])
+    qkv = qkv + jnp.broadcast_to(params["qkv"]["bias"], qkv.shape)
+    q, k, v = (split_heads(qkv[:, :, i], heads) for i in range(3))
+    attended = attend(q, k, v)
     x = x + _scaled(params, "ls1", linear(params["proj"], attended.reshape(x.shape)))
     hidden = gelu_mlp(params["mlp"], layer_norm(params["norm2"], x, VIT_EPSILON))
     return x + _scaled(params, "ls2", hidden)
