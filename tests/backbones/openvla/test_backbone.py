@@ -116,8 +116,10 @@ def test_early_and_late_are_the_whole(oft: Any, layers: str) -> None:
 
     @jax.jit
     def whole(params: Any, inputs: Any) -> jax.Array:
-        rest = (inputs[name] for name in ("pixels", "prompt", "lengths", "state"))
-        return model.oft_hidden(params, oft.config, *(jnp.asarray(each) for each in rest))
+        pixels, prompt, lengths, state = (
+            jnp.asarray(inputs[name]) for name in ("pixels", "prompt", "lengths", "state")
+        )
+        return model.oft_hidden(params, oft.config, pixels, prompt, lengths, state)
 
     early, carry = jax.jit(oft.early)(params, inputs)
     final = jax.jit(oft.late)(params, carry)
