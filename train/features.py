@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Makes frozen features of demonstrations.",
         part=(PolicyRun, "features"),
     )
-    backbone = get_backbone(run.backbone)
+    backbone = get_backbone(run.backbone, **run.all_backbone_options)
     make_features(run, backbone, ActionTokenizer.from_pretrained(run.tokenizer))
     return 0
 

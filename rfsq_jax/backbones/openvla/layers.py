@@ -110,6 +110,20 @@ def run_stack(step: Step, x: Any, layers: Any) -> tuple[Any, Any]:
     return x, outputs
 
 
+def run_part(step: Step, x: Any, layers: Any, part: range) -> tuple[Any, Any]:
+    """As `run_stack`, of a few layers in a row, which are read where they are: no stack is cut."""
+    if isinstance(layers, list):
+        return run_stack(step, x, layers[part.start : part.stop])
+
+    def indexed(x: Any, index: Array) -> tuple[Any, Any]:
+        layer = jax.tree.map(
+            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, 0, False), layers
+        )
+        return step(x, layer)
+
+    return jax.lax.scan(indexed, x, jnp.arange(part.start, part.stop))
+
+
 def along(vector: Float[Array, " e"], x: Float[Array, "*n e"]) -> Float[Array, "*n e"]:
     """A vector over the last axis, for every position of x."""
     return jnp.broadcast_to(vector, x.shape)

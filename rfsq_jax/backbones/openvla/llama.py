@@ -12,7 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax.backbones.openvla.config import LlamaConfig
-from rfsq_jax.backbones.openvla.layers import attend, linear, rms_norm, run_stack, split_heads
+from rfsq_jax.backbones.openvla.layers import (
+    attend,
+    linear,
+    rms_norm,
+    run_part,
+    run_stack,
+    split_heads,
+)
 
 Pair = tuple[Array, Array]
 Cache = Pair | list[Pair]
@@ -25,8 +32,9 @@ def run_layers(
     x: Float[Array, "b s e"],
     lengths: Int[Array, " b"] | None,
     remat: bool = False,
+    part: range | None = None,
 ) -> tuple[Float[Array, "b s e"], Cache]:
-    """Runs layers, all or the first or last of them, over a whole sequence.
+    """Runs layers over a whole sequence.
 
     Args:
       layers: their parameters, stacked or listed.
@@ -34,6 +42,7 @@ def run_layers(
       x: embeddings, at positions 0, 1, ...
       lengths: how many positions, from the first, every query attends to; None for causal ones.
       remat: whether activations are computed again in a backward pass.
+      part: which of the layers are run; all by default.
 
     Returns:
       The last layer's output, without the final norm, and the cache.
@@ -45,7 +54,8 @@ def run_layers(
         attended = attend(q, k, v, lengths, causal=lengths is None)
         return _finish(layer, config, x, attended), (k, v)
 
-    return run_stack(jax.checkpoint(step) if remat else step, x, layers)
+    kept = jax.checkpoint(step) if remat else step
+    return run_stack(kept, x, layers) if part is None else run_part(kept, x, layers, part)
 
 
 def run_step(

@@ -10,7 +10,7 @@ second · S sequence · A slots · E width · K decoded tokens.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,20 @@ ACTION_TOKENS = 7
 Params = dict[str, Any]
 
 
+class Sequence(NamedTuple):
+    """What goes through the language model's layers.
+
+    Attributes:
+      x: embeddings, or what a layer has made of them.
+      used: how many positions, from the first, are attended to; None where attention is causal.
+      read: the positions whose hidden states are features.
+    """
+
+    x: Float[Array, "b s e"]
+    used: Int[Array, " b"] | None
+    read: Int[Array, "b a"]
+
+
 def image_tokens(
     params: Params,
     config: OpenVLAConfig,
@@ -51,9 +65,7 @@ def base_hidden(
     remat: bool = False,
 ) -> tuple[Float[Array, "b s e"], llama.Cache]:
     """The base model: causal. Returns the hidden states behind the final norm, and the cache."""
-    embedded = params["llm"]["embed"][prompt]
-    images = image_tokens(params, config, pixels, remat)
-    x = jnp.concatenate([embedded[:, :1], images, embedded[:, 1:]], axis=1)
+    x = _splice(params["llm"]["embed"][prompt], image_tokens(params, config, pixels, remat))
     x, cache = llama.run_layers(params["llm"]["layers"], config.llama, x, None, remat)
     return llama.final_norm(params["llm"], config.llama, x), cache
 
@@ -119,22 +131,70 @@ def oft_hidden(
     Raises:
       ValueError: if the state is missing, or given to a model that does not take it.
     """
+    require_oft(config)
+    images = image_tokens(params, config, pixels, remat)
+    sequence = oft_sequence(params, config, images, prompt, lengths, state)
+    return final_states(params, config, run(params, config, sequence, remat=remat))
+
+
+def base_sequence(
+    params: Params,
+    images: Float[Array, "b p e"],
+    prompt: Int[Array, "b t"],
+    lengths: Int[Array, " b"],
+) -> Sequence:
+    """The base model's sequence around image tokens; read at the prompt's last token."""
+    x = _splice(params["llm"]["embed"][prompt], images)
+    return Sequence(x, None, (images.shape[1] + lengths - 1)[:, None])
+
+
+def oft_sequence(
+    params: Params,
+    config: OpenVLAConfig,
+    images: Float[Array, "b p e"],
+    prompt: Int[Array, "b t"],
+    lengths: Int[Array, " b"],
+    state: Float[Array, "b d"] | None = None,
+) -> Sequence:
+    """OFT's sequence around image tokens; arguments and errors as in `oft_hidden`."""
     oft = require_oft(config)
     if (state is not None) != oft.proprio:
         wanted = "given" if oft.proprio else "None: this model takes none"
         raise ValueError(f"state must be {wanted}, got {'None' if state is None else 'one'}")
     text = _slotted(params["llm"]["embed"], oft, prompt, lengths)
-    parts = [text[:, :1], image_tokens(params, config, pixels, remat)]
+    between = [images]
     if state is not None:
-        parts.append(gelu_mlp(params["proprio"], state.astype(text.dtype))[:, None])
-    x = jnp.concatenate([*parts, text[:, 1:]], axis=1)
+        between.append(gelu_mlp(params["proprio"], state.astype(text.dtype))[:, None])
+    x = _splice(text, *between)
     before = x.shape[1] - text.shape[1]
-    used = before + lengths + oft.slots + 1
-    x, _ = llama.run_layers(params["llm"]["layers"], config.llama, x, used, remat)
     # A slot is read one position before it, as the next token would be.
     read = (before + lengths - 1)[:, None] + jnp.arange(oft.slots)[None]
-    x = jnp.take_along_axis(x, read[..., None], axis=1)
-    return llama.final_norm(params["llm"], config.llama, x)
+    return Sequence(x, before + lengths + oft.slots + 1, read)
+
+
+def run(
+    params: Params,
+    config: OpenVLAConfig,
+    sequence: Sequence,
+    part: range | None = None,
+    remat: bool = False,
+) -> Sequence:
+    """Runs the language model's layers, or a part of them in a row, without the final norm."""
+    layers, llm = params["llm"]["layers"], config.llama
+    x, _ = llama.run_layers(layers, llm, sequence.x, sequence.used, remat, part)
+    return sequence._replace(x=x)
+
+
+def read_off(sequence: Sequence) -> Float[Array, "b a e"]:
+    """The hidden states at the positions that are read."""
+    return jnp.take_along_axis(sequence.x, sequence.read[..., None], axis=1)
+
+
+def final_states(
+    params: Params, config: OpenVLAConfig, sequence: Sequence
+) -> Float[Array, "b a e"]:
+    """The same behind the final norm, for a sequence that has been through all layers."""
+    return llama.final_norm(params["llm"], config.llama, read_off(sequence))
 
 
 def regress(
@@ -157,6 +217,11 @@ def require_oft(config: OpenVLAConfig) -> OFTConfig:
     if config.oft is None:
         raise ValueError("config.oft must be given: the base model has no action slots")
     return config.oft
+
+
+def _splice(text: Float[Array, "b t e"], *between: Float[Array, "b _ e"]) -> Float[Array, "b s e"]:
+    """Puts tokens behind BOS."""
+    return jnp.concatenate([text[:, :1], *between, text[:, 1:]], axis=1)
 
 
 def _slotted(

@@ -42,16 +42,25 @@ class Statistics:
         restored = 0.5 * (actions + 1) * (self.high - self.low + epsilon) + self.low
         return np.where(self.mask, restored, actions)
 
+    @property
+    def state_range(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+        """The quantiles of the state.
+
+        Raises:
+          ValueError: if the checkpoint has none.
+        """
+        if self.state_low is None or self.state_high is None:
+            raise ValueError(f"{FILE} has no statistics of the state that this model takes")
+        return self.state_low, self.state_high
+
     def normalize_state(self, state: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n d"]:
         """States -> [-1, 1], clipped.
 
         Raises:
           ValueError: if the checkpoint has no statistics of the state.
         """
-        if self.state_low is None or self.state_high is None:
-            raise ValueError(f"{FILE} has no statistics of the state that this model takes")
-        span = self.state_high - self.state_low + EPSILON
-        return np.clip(2 * (state - self.state_low) / span - 1, -1, 1)
+        low, high = self.state_range
+        return np.clip(2 * (state - low) / (high - low + EPSILON) - 1, -1, 1)
 
 
 def read_statistics(folder: Path, key: str) -> Statistics:
@@ -61,15 +70,34 @@ def read_statistics(folder: Path, key: str) -> Statistics:
       ValueError: if the file is missing or damaged, or has no such data set; it lists them.
     """
     path = folder / FILE
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
+    sets = _read_sets(path)
     try:
-        sets = json.loads(path.read_bytes())
         names = [name for name in (key, f"{key}_no_noops") if name in sets]
         require(bool(names), "key", f"one of {', '.join(sets)}", key)
         return _parse(sets[names[0]])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no table of statistics: {error!r}") from error
+
+
+def data_sets(folder: Path) -> tuple[str, ...]:
+    """The data sets that a checkpoint has statistics of.
+
+    Raises:
+      ValueError: if the file is missing or damaged.
+    """
+    return tuple(_read_sets(folder / FILE))
+
+
+def _read_sets(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    try:
+        sets = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(sets, dict):
+        raise ValueError(f"{path} is no table of statistics: {type(sets).__name__}")
+    return sets
 
 
 def _parse(entry: dict[str, Any]) -> Statistics:
