@@ -52,7 +52,8 @@ class DemosConfig:
       tasks: indices of the tasks to demonstrate; all by default.
       workers: simulator processes.
       seed: another seed gives other placements and other movements.
-      style: "human" varies like a person, "steady" does not.
+      style: "human" varies like a person, "near" too but takes things at the side that the hand is
+        on, "steady" does not vary.
       widen: metres by which placement regions grow on all sides.
       images: whether to store both cameras, some 20 times slower on a CPU.
       image_size: height and width of stored pictures, pixels.

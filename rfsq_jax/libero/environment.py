@@ -126,6 +126,10 @@ class Environment:
         """Whether the goal holds now, by the benchmark's own predicates."""
         return bool(self.domain._check_success())
 
+    def meets(self, goal: tuple[str, ...]) -> bool:
+        """Whether one predicate, such as ("open", region), holds now, as the benchmark has it."""
+        return bool(self.domain._eval_predicate(list(goal)))
+
     def holds(self, thing: str) -> bool:
         """Whether both fingers touch the movable thing of that name."""
         gripper = self.domain.robots[0].gripper

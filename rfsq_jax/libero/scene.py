@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from rfsq_jax.libero.joints import Joint, read_joint
 from rfsq_jax.libero.simulator import mujoco
 
 SPACING = 0.012
@@ -95,6 +96,20 @@ class Scene:
         ]
         return np.concatenate(parts)
 
+    def joint(self, name: str) -> Joint | None:
+        """Returns the joint that moves a region, or the first of a thing; None without one."""
+        if self.is_thing(name):
+            root = self._root(name)
+            return read_joint(self._model, self._data, self._bodies_below(root))
+        return read_joint(self._model, self._data, [int(self._model.site_bodyid[self._site(name)])])
+
+    def part_points(self, body: int) -> Float64[np.ndarray, "p 3"]:
+        """Returns surface samples of one moving part, number `body`: float64 [P, 3]."""
+        root = self._model.body_rootid[body]
+        name = next(thing for thing, number in self._roots.items() if number == root)
+        local = dict(self._shapes[name])[body]
+        return local @ self._data.xmat[body].reshape(3, 3).T + self._data.xpos[body]
+
     def obstacles(self, *excluded: str) -> Float64[np.ndarray, "p 3"]:
         """Returns surface samples of every thing but the excluded: float64 [P, 3]."""
         parts = [self.points(name) for name in self._roots if name not in excluded]
@@ -114,9 +129,7 @@ class Scene:
         Raises:
           ValueError: if the scene has no such region.
         """
-        site = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_SITE, name)
-        if site < 0:
-            raise ValueError(f"region must name a site of the scene, got {name!r}")
+        site = self._site(name)
         rotation = self._data.site_xmat[site].reshape(3, 3).copy()
         return Region(
             self._data.site_xpos[site].copy(), rotation, self._model.site_size[site].copy()
@@ -126,11 +139,17 @@ class Scene:
         """Returns the thing that the region `name` belongs to; None for one of table or floor."""
         if self.is_thing(name):
             return name
+        root = self._model.body_rootid[self._model.site_bodyid[self._site(name)]]
+        return next((thing for thing, body in self._roots.items() if body == root), None)
+
+    def _site(self, name: str) -> int:
         site = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_SITE, name)
         if site < 0:
-            raise ValueError(f"name must be a thing or a region of the scene, got {name!r}")
-        root = self._model.body_rootid[self._model.site_bodyid[site]]
-        return next((thing for thing, body in self._roots.items() if body == root), None)
+            raise ValueError(f"region must name a site of the scene, got {name!r}")
+        return site
+
+    def _bodies_below(self, root: int) -> list[int]:
+        return np.flatnonzero(self._model.body_rootid == root).tolist()
 
     def _root(self, name: str) -> int:
         if name not in self._roots:

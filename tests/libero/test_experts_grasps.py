@@ -55,3 +55,17 @@ def test_a_neighbour_moves_the_grasp_away():
     kept_clear = choose(points, wall)
     assert num_blocked(kept_clear, wall) <= num_blocked(blocked_side, wall)
     assert num_blocked(kept_clear, wall) == 0
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_where_nearness_counts_the_rim_on_the_side_of_the_hand_is_taken(side):
+    hand, rng = np.array([0.0, 0.01 * side, 0.2]), np.random.default_rng(0)
+    points = ring(0.05, 0.05)
+    grasp = choose_grasp(points, NOTHING, base=BASE, taste=0.0, rng=rng, hand=hand, nearness=10.0)
+    assert side * grasp.point[1] > 0.04
+
+
+def test_nearness_needs_a_hand():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="hand must be given"):
+        choose_grasp(ring(0.05, 0.05), NOTHING, base=BASE, taste=0.0, rng=rng, nearness=1.0)

@@ -6,10 +6,10 @@ from rfsq_jax.libero.lattice import to_counts
 from rfsq_jax.libero.rollout import replay
 from rfsq_jax.libero.tasks import tasks
 
-SUITES = ("libero_object", "libero_spatial")
+SUITES = ("libero_goal", "libero_object", "libero_spatial")
 
 
-def test_both_suites_are_bundled():
+def test_three_suites_are_bundled():
     assert bundled_suites() == SUITES
 
 
@@ -28,7 +28,9 @@ def test_the_bundle_covers_its_suite(suite):
         to_counts(demonstration.executed)
 
 
-@pytest.mark.parametrize(("suite", "index"), [("libero_object", 0), ("libero_spatial", 4)])
+@pytest.mark.parametrize(
+    ("suite", "index"), [("libero_object", 0), ("libero_spatial", 4), ("libero_goal", 3)]
+)
 def test_bundled_demonstrations_replay_to_success(environment, suite, index):
     env = environment(suite, index)
     chosen = [each for each in load_demonstrations(suite) if each.task_index == index][:2]

@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Environment, Observation
-from rfsq_jax.libero.experts.pick_place import PickPlace
+from rfsq_jax.libero.experts.articulation import Articulate
+from rfsq_jax.libero.experts.choice import make_pick_place, rests_on_slope
+from rfsq_jax.libero.experts.sequence import Goal, ordered_goals
 from rfsq_jax.libero.experts.style import STYLES, Burst, Style, human_style, make_style
 from rfsq_jax.libero.scene import Scene
 
 __all__ = ["STYLES", "Burst", "Expert", "Style", "human_style", "make_expert", "make_style"]
 
 
+@runtime_checkable
+class Skill(Protocol):
+    """Works off one goal."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the goal holds and the hand has left."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """How often it has gone wrong."""
+        ...
+
+    @property
+    def is_delicate(self) -> bool:
+        """Whether a push would spoil what the hand does now rather than be corrected."""
+        ...
+
+    def act(self, observation: Observation) -> Float64[np.ndarray, " 7"]:
+        """Returns the action for what is observed now: float64 [7]."""
+        ...
+
+
 class Expert:
     """Works off the goals of a task one after the other."""
 
-    def __init__(self, skills: list[PickPlace], style: Style) -> None:
+    def __init__(self, skills: Sequence[Skill], style: Style) -> None:
         self.style = style
         self._skills = skills
 
     @property
-    def skill(self) -> PickPlace:
+    def skill(self) -> Skill:
         """The skill at work: the first that is not done, else the last."""
         return next((skill for skill in self._skills if not skill.done), self._skills[-1])
 
@@ -52,14 +81,30 @@ def make_expert(
     """
     drawn = make_style(style, rng) if isinstance(style, str) else style
     scene = Scene(env.sim)
-    return Expert([_skill(scene, goal, drawn, rng) for goal in env.goals], drawn)
+    goals = ordered_goals(env.goals, lambda region: _is_shut(env, scene, region))
+    todo = [goal for goal in goals if goal[0] != "turnon" or not env.meets(goal)]
+    return Expert([_skill(env, scene, goal, todo, drawn, rng) for goal in todo or goals], drawn)
+
+
+def _is_shut(env: Environment, scene: Scene, region: str) -> bool:
+    joint = None if scene.is_thing(region) else scene.joint(region)
+    return joint is not None and not env.meets(("open", region))
 
 
 def _skill(
-    scene: Scene, goal: tuple[str, ...], style: Style, rng: np.random.Generator
-) -> PickPlace:
+    env: Environment,
+    scene: Scene,
+    goal: Goal,
+    goals: Sequence[Goal],
+    style: Style,
+    rng: np.random.Generator,
+) -> Skill:
     predicate, *names = goal
-    if predicate.lower() not in ("on", "in"):
-        raise ValueError(f"goal must be on or in; there is no skill for {' '.join(goal)}")
-    thing, target = names
-    return PickPlace(scene, thing, target, style, rng)
+    if predicate not in ("on", "in"):
+        far = predicate in ("open", "turnon")
+        return Articulate(scene, names[0], style, far=far, holds=lambda: env.meets(goal))
+    # The goals say where a thing ends, only the instruction says how it gets there.
+    slides = env.task.instruction.lower().startswith("push")
+    by_geometry = len(goals) == 1 and not slides and not rests_on_slope(scene, goal)
+    holds = None if by_geometry else lambda: env.meets(goal)
+    return make_pick_place(scene, goal, goals, style, rng, holds, slides=slides)

@@ -44,3 +44,14 @@ class Aim:
     gripper: float
     arrived: bool
     speed: float = 1.0
+
+
+def tilt_in(
+    phase: Phase, tilts: tuple[tuple[float, float, float], ...]
+) -> Float64[np.ndarray, " 3"]:
+    """Returns how the hand is tilted in a phase, given a style's three: a rotation vector [3]."""
+    if phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
+        return np.array(tilts[0])
+    if phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT):
+        return 0.35 * np.array(tilts[1])
+    return np.array(tilts[2])

@@ -5,29 +5,31 @@ World frame, metres; one step is 50 ms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
-from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase
+from rfsq_jax.libero.experts.grip import SLIPPED, Grip, Stillness
+from rfsq_jax.libero.experts.overhang import way_out
+from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase, tilt_in
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.placing import Placing
 from rfsq_jax.libero.experts.servo import Servo, rotation_error
 from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.scene import Scene
 
-SLIPPED = 0.035
-"""A held thing that moved this far in the hand is lost."""
-CLINGS = 0.02
-"""A released thing that moved less than this in the hand has not left it."""
 DEEPER = 0.02
-"""How much lower it is then taken."""
-STILL = 0.0012
-"""Motion in a step below which the hand counts as still."""
+"""How much lower a thing is taken that has not left the open hand."""
+TURNED = 0.1
+"""Radians from its yaw at which a hand counts as turned."""
 STALLED = 10
 """Steps without motion after which the hand will not come nearer."""
 PATIENCE = 45
 """Steps after which it is not coming nearer either."""
+LOW_LIFT = 0.03
+"""How far a thing is lifted before it comes out from under something."""
 SLOW_BELOW = 0.06
 """Distance from the grasp at which the hand slows down."""
 
@@ -36,30 +38,32 @@ class PickPlace:
     """One thing, one target; a phase machine around a servo."""
 
     def __init__(
-        self, scene: Scene, thing: str, target: str, style: Style, rng: np.random.Generator
+        self,
+        scene: Scene,
+        picking: Picking,
+        placing: Placing,
+        style: Style,
+        holds: Callable[[], bool] | None = None,
     ) -> None:
+        """Describes the goal; `holds` says whether it holds now, by default the geometry does."""
         self.phase = Phase.REACH
-        self._scene, self._thing = scene, thing
-        self._placing = Placing(
-            scene, thing, target, offset=style.place_offset, clearance=style.carry_height
-        )
-        self._style = style
-        self._picking = Picking(scene, thing, style, rng)
+        self._scene, self._thing = scene, picking.thing
+        self._picking, self._placing, self._style = picking, placing, style
+        self._holds = holds
         self._servo = Servo(style)
-        self._steps = 0
-        self._held_offset = np.zeros(3)
+        self._steps = self._waited = self._clung = 0
+        self._grip = Grip(scene, picking.thing)
+        self._stillness = Stillness()
         self._anchor = np.zeros(3)
         self._fingers = 0.0
-        self._waited = 0
-        self._clung = 0
-        self._still_steps = 0
-        self._last_hand = np.zeros(3)
         self._travel_height = 0.0
+        self._aside = np.zeros(2)
 
     @property
     def done(self) -> bool:
         """Whether the thing lies where it should and the hand has left it."""
-        return self.phase is Phase.DONE
+        by_luck = self._holds is not None and self.phase is Phase.REACH and self.attempts > 0
+        return self.phase is Phase.DONE or (by_luck and self._is_placed())
 
     @property
     def attempts(self) -> int:
@@ -75,31 +79,38 @@ class PickPlace:
         """Returns the action for what is observed now: float64 [7]."""
         hand = observation.eef_pos
         if not self._picking.planned:
-            self._travel_height = self._picking.plan(hand)
-        self._watch(hand)
+            self._plan(hand)
+        self._stillness.watch(hand)
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
-        aim = AIMS[self.phase](self, hand, observation)
-        turn = rotation_error(observation.eef_quat, self._picking.yaw) + self._tilt()
+        aim = self._aim(hand, observation)
+        turn = rotation_error(observation.eef_quat, self._yaw())
+        turn = turn + self._tilt() + self._lean()
         action = self._servo(aim.point - hand, turn, speed=aim.speed, gripper=aim.gripper)
         self._steps += 1
         if aim.arrived:
             self._advance(hand)
         return action
 
-    def _watch(self, hand: np.ndarray) -> None:
-        moved = np.linalg.norm(hand - self._last_hand)
-        self._still_steps = self._still_steps + 1 if moved < STILL else 0
-        self._last_hand = hand.copy()
+    def _plan(self, hand: np.ndarray) -> None:
+        placing = self._placing
+        self._travel_height = self._picking.plan(hand, room=placing.room, carried=placing.way())
+
+    def _aim(self, hand: np.ndarray, observation: Observation) -> Aim:
+        return AIMS[self.phase](self, hand, observation)
+
+    def _is_placed(self) -> bool:
+        return self._placing.is_placed() if self._holds is None else self._holds()
+
+    def _yaw(self) -> float:
+        carries = self.phase in (Phase.CARRY, Phase.LOWER, Phase.RELEASE, Phase.RETREAT)
+        return self._picking.yaw + (self._placing.turn if carries else 0.0)
+
+    def _lean(self) -> Float64[np.ndarray, " 3"]:
+        return self._picking.lean
 
     def _tilt(self) -> Float64[np.ndarray, " 3"]:
-        if self.attempts > 0:
-            return np.zeros(3)
-        if self.phase in (Phase.REACH, Phase.RETREAT, Phase.DONE):
-            return np.array(self._style.tilts[0])
-        if self.phase in (Phase.DESCEND, Phase.CLOSE, Phase.LIFT):
-            return 0.35 * np.array(self._style.tilts[1])
-        return np.array(self._style.tilts[2])
+        return tilt_in(self.phase, self._style.tilts) if self.attempts == 0 else np.zeros(3)
 
     def _reach(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = self._picking.point()
@@ -135,13 +146,22 @@ class PickPlace:
 
     def _lift(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._anchor[:2], self._travel_height])
-        return Aim(goal, CLOSE, bool(hand[2] > goal[2] - 0.025))
+        arrived = hand[2] > goal[2] - 0.025
+        aside = self._anchor[:2] + self._aside - hand[:2]
+        if np.linalg.norm(aside) > 0.02:
+            goal = np.array([*(hand[:2] + aside), self._anchor[2] + LOW_LIFT])
+        elif self._aside.any():
+            goal[:2] += self._aside
+        return Aim(goal, CLOSE, bool(arrived))
 
     def _carry(self, hand: np.ndarray, observation: Observation) -> Aim:
         goal = np.array([*self._placing.hand_xy(hand), self._travel_height])
         if self._steps % 4 == 0:
             self._travel_height = min(self._travel_height, self._placing.carry_height(hand))
         arrived = np.linalg.norm(goal[:2] - hand[:2]) < 0.02
+        if self._placing.turn:
+            turn = rotation_error(observation.eef_quat, self._yaw())[2]
+            arrived = (arrived and abs(turn) < TURNED) or self._steps > 2 * PATIENCE
         return Aim(goal, CLOSE, bool(arrived))
 
     def _lower(self, hand: np.ndarray, observation: Observation) -> Aim:
@@ -166,13 +186,16 @@ class PickPlace:
         return Aim(hand.copy(), OPEN, False)
 
     def _lost(self, hand: np.ndarray) -> bool:
-        if self.phase not in (Phase.LIFT, Phase.CARRY, Phase.LOWER):
-            return False
-        offset = hand - self._scene.position(self._thing)
-        return bool(np.linalg.norm(offset - self._held_offset) > SLIPPED)
+        holds = self.phase in (Phase.LIFT, Phase.CARRY, Phase.LOWER)
+        return holds and self._slip(hand) > SLIPPED
+
+    def _slip(self, hand: np.ndarray) -> float:
+        return self._grip.slip(hand)
 
     def _blocked(self, hand: np.ndarray) -> bool:
         """Whether something keeps the hand from its grasp; a planned miss is followed through."""
+        if self._holds is not None and self.phase in (Phase.LIFT, Phase.CARRY):
+            return self._steps > 2 * PATIENCE
         if self.phase is not Phase.DESCEND or self._picking.misses:
             return False
         beyond = np.linalg.norm(self._picking.point() - hand)
@@ -180,40 +203,38 @@ class PickPlace:
 
     @property
     def _stuck(self) -> bool:
-        return self._still_steps > STALLED or self._steps > PATIENCE
+        return self._stillness.steps > STALLED or self._steps > PATIENCE
 
     def _retry(self, hand: np.ndarray) -> None:
         self._clung = 0
-        self._travel_height = self._picking.plan_again(hand)
+        self._picking.give_up()
+        self._plan(hand)
         self._enter(Phase.REACH, hand)
 
     def _advance(self, hand: np.ndarray) -> None:
         """Goes on to the next phase."""
         if self.phase is Phase.CLOSE:
-            self._held_offset = hand - self._scene.position(self._thing)
+            self._grip.take(hand)
             self._placing.look_around()
+            self._aside = way_out(
+                self._placing.obstacles, self._scene.points(self._thing), hand, self._scene.base
+            )
             self._travel_height = max(hand[2] + 0.06, self._placing.carry_height(hand))
-        if self.phase is Phase.RELEASE and self._clings(hand):
+        clings = self._clung < 2 and self._grip.clings(hand) and not self._is_placed()
+        if self.phase is Phase.RELEASE and clings:
             self._clung += 1
             self._enter(Phase.LOWER, hand)
-            return
-        if self.phase is Phase.RETREAT and not self._placing.is_placed():
+        elif self.phase is Phase.RETREAT and not self._is_placed():
             self._retry(hand)
-            return
-        self._enter(FOLLOWING[self.phase], hand)
+        else:
+            self._enter(FOLLOWING[self.phase], hand)
 
     def _enter(self, phase: Phase, hand: np.ndarray) -> None:
         self.phase, self._steps, self._anchor = phase, 0, hand.copy()
         if phase is Phase.CLOSE and np.linalg.norm(self._picking.point() - hand) < 0.015:
             self._anchor = self._picking.point()
-        self._waited = self._still_steps = 0
+        self._waited = self._stillness.steps = 0
         self._servo.settle()
-
-    def _clings(self, hand: np.ndarray) -> bool:
-        """Whether the thing has not left the open hand, as corners wedged on a finger may."""
-        offset = hand - self._scene.position(self._thing)
-        stays = np.linalg.norm(offset - self._held_offset) < CLINGS
-        return bool(stays) and self._clung < 2 and not self._placing.is_placed()
 
 
 AIMS = {

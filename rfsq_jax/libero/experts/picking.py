@@ -21,7 +21,8 @@ class Picking:
     """Chooses grasps of one thing, and remembers those that went wrong."""
 
     def __init__(self, scene: Scene, thing: str, style: Style, rng: np.random.Generator) -> None:
-        self._scene, self._thing = scene, thing
+        self.thing = thing
+        self._scene = scene
         self._style, self._rng = style, rng
         self._failed: list[np.ndarray] = []
         self._grasp: Grasp | None = None
@@ -47,41 +48,62 @@ class Picking:
         """Yaw of the hand for the present grasp, radians."""
         return self._chosen().yaw + (self._style.grasp_yaw if self.attempts == 0 else 0.0)
 
+    @property
+    def lean(self) -> Float64[np.ndarray, " 3"]:
+        """How the hand leans in the present grasp, a rotation vector: float64 [3]."""
+        return self._chosen().lean_vector()
+
     def point(self) -> Float64[np.ndarray, " 3"]:
         """Returns where the grip site should be; it moves with the thing: float64 [3]."""
         scene = self._scene
-        return scene.position(self._thing) + scene.rotation(self._thing) @ self._point_in_thing
+        return scene.position(self.thing) + scene.rotation(self.thing) @ self._point_in_thing
 
-    def plan(self, hand: Float64[np.ndarray, " 3"]) -> float:
+    def plan(
+        self,
+        hand: Float64[np.ndarray, " 3"],
+        *,
+        room: float = 0.0,
+        carried: Float64[np.ndarray, " 3"] | None = None,
+    ) -> float:
         """Chooses a grasp of the thing as it lies now.
 
         Args:
           hand: float64 [3], where the hand comes from.
+          room: metres that it keeps from obstacles.
+          carried: float64 [3], see `choose_grasp`.
 
         Returns:
           the height at which it clears what lies on the way, metres.
         """
         scene, style = self._scene, self._style
-        obstacles = scene.obstacles(self._thing)
-        self._grasp = choose_grasp(
-            scene.points(self._thing),
-            obstacles,
-            base=scene.base,
-            failed=self._failed,
-            taste=style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
-            rng=self._rng,
-        )
+        obstacles = scene.obstacles(self.thing)
+        self._grasp = self._choose(hand, obstacles, room, carried)
         point = self._grasp.point
-        from_middle = point + self._error() - scene.position(self._thing)
-        self._point_in_thing = scene.rotation(self._thing).T @ from_middle
+        from_middle = point + self._error() - scene.position(self.thing)
+        self._point_in_thing = scene.rotation(self.thing).T @ from_middle
         tallest = tallest_near_path(obstacles, hand, point, PATH_RADIUS)
         clear = tallest + FINGER_REACH + style.carry_height
         return float(max(point[2] + style.hover_height, clear))
 
-    def plan_again(self, hand: Float64[np.ndarray, " 3"]) -> float:
-        """Gives the present grasp up and does as `plan`."""
+    def give_up(self) -> None:
+        """Counts the present grasp as one that went wrong."""
         self._failed.append(self._chosen().point)
-        return self.plan(hand)
+
+    def _choose(
+        self, hand: np.ndarray, obstacles: np.ndarray, room: float, carried: np.ndarray | None
+    ) -> Grasp:
+        return choose_grasp(
+            self._scene.points(self.thing),
+            obstacles,
+            base=self._scene.base,
+            failed=self._failed,
+            taste=self._style.grasp_taste if self.attempts == 0 else RETRY_TASTE,
+            rng=self._rng,
+            hand=hand,
+            nearness=self._style.grasp_nearness,
+            room=room,
+            carried=carried,
+        )
 
     def _error(self) -> Float64[np.ndarray, " 3"]:
         """How far the style puts the grasp off; only the first."""

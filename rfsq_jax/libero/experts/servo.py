@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
 
 from rfsq_jax.libero.experts.style import MAX_ROTATION, Style
 
@@ -33,6 +34,22 @@ def rotation_error(quaternion: Float64[np.ndarray, " 4"], yaw: float) -> Float64
     if length < 1e-9:
         return np.zeros(3)
     return np.array(vector) * (sign * 2.0 * math.atan2(length, abs(scalar)) / length)
+
+
+def turn_error(
+    quaternion: Float64[np.ndarray, " 4"], wanted: Float64[np.ndarray, "3 3"]
+) -> Float64[np.ndarray, " 3"]:
+    """Returns the rotation that turns the hand to any orientation.
+
+    Args:
+      quaternion: float64 [4], the hand's orientation.
+      wanted: float64 [3, 3], the orientation to reach; its columns are the hand's axes.
+
+    Returns:
+      float64 [3], a rotation vector in the world, of length at most pi.
+    """
+    turn = Rotation.from_matrix(wanted) * Rotation.from_quat(quaternion).inv()
+    return turn.as_rotvec()
 
 
 NEAR = 0.03

@@ -1,5 +1,8 @@
 """How a scripted expert moves: steadily for tests, or with the variety of a person.
 
+People take a thing now on this side, now on that, which leaves a policy that predicts means between
+the two. The style "near" always takes the side that the hand is on.
+
 A style is drawn once per episode and says everything that is random about it.
 """
 
@@ -16,7 +19,10 @@ MAX_TRANSLATION = 0.9375
 MAX_ROTATION = 0.375
 """Largest rotation component in the published demonstrations."""
 
-STYLES = ("steady", "human")
+STYLES = ("steady", "human", "near")
+
+NEARNESS = 10.0
+"""What a metre sideways costs in radians of wrist yaw: near rims win, turned wrists do not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Style:
       grasp_offset: error of the grasp, along the world's axes.
       grasp_yaw: error of the grasp's yaw.
       grasp_taste: weights random preferences among possible grasps, radians.
+      grasp_nearness: price of a metre that the hand must go sideways to the grasp, radians.
       carry_height: clearance above what lies on the way.
       place_offset: error of the placement, x and y.
       release_height: above the lowest sensible point of release.
@@ -71,6 +78,7 @@ class Style:
     grasp_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     grasp_yaw: float = 0.0
     grasp_taste: float = 0.0
+    grasp_nearness: float = 0.0
     carry_height: float = 0.03
     place_offset: tuple[float, float] = (0.0, 0.0)
     release_height: float = 0.0
@@ -108,6 +116,9 @@ def make_style(name: str, rng: np.random.Generator) -> Style:
         return Style()
     if name == "human":
         return human_style(rng)
+    if name == "near":
+        human = human_style(rng, miss_rate=0.0)
+        return dataclasses.replace(human, grasp_taste=0.0, grasp_nearness=NEARNESS)
     raise ValueError(f"style must be one of {', '.join(STYLES)}, got {name!r}")
 
 
