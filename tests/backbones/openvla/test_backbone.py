@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 pytest.importorskip("torch")
 pytest.importorskip("simplejpeg")
@@ -24,6 +25,8 @@ from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import unstacked
 from rfsq_jax.backbones.openvla.statistics import FILE, read_statistics
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone
+from rfsq_jax.heads.config import TrunkConfig
+from rfsq_jax.heads.trunk import Trunk
 from tests.backbones.openvla.checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
 from tests.backbones.samples import pictures as noise
 
@@ -162,6 +165,13 @@ def test_a_blind_backbone_sees_words_and_state_but_no_picture(oft: Any, oft_fold
     assert np.abs(told - blind.embed(images, sentences, state + 0.3)).max() > 1e-2
     assert np.abs(told - oft.embed(images, sentences, state)).max() > 1e-2
     assert blind.spec.version != oft.spec.version
+
+
+def test_heads_cannot_be_blinded_afterwards(oft: Any) -> None:
+    config = TrunkConfig(width=16, num_heads=2, blind=True)
+    for depth in oft.spec.depths.values():
+        with pytest.raises(ValueError, match=r"blind must be False .* its 56 tokens mixes"):
+            nnx.eval_shape(lambda depth=depth: Trunk(config, depth, 8, rngs=nnx.Rngs(0)))
 
 
 def test_versions_know_weights_words_and_statistics(oft: Any, tmp_path: Path) -> None:
