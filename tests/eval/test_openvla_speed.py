@@ -35,33 +35,36 @@ def run(folder: Any, *options: str) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())["figures"]
 
 
-@pytest.mark.parametrize("layers", ["scanned", "unrolled"])
-def test_the_command_times_the_whole_and_the_parts(tmp_path, monkeypatch, capsys, layers):
+@pytest.mark.parametrize(
+    ("name", "config", "layers"), [("oft", TINY_OFT, "unrolled"), ("base", TINY, "scanned")]
+)
+def test_the_command_times_the_whole_and_the_parts(
+    tmp_path, monkeypatch, capsys, name, config, layers
+):
     monkeypatch.setattr(_openvla_speed, "device_peak", lambda dtype: PEAK)
-    figures = run(tmp_path, "--torch-mode", "off", "--layers", layers, "--images", "1")
-    assert figures.keys() == {"oft", "base"}
-    for name, config in (("oft", TINY_OFT), ("base", TINY)):
-        parts, expected = figures[name]["parts"], cost_parts(config, 1, 9)
-        assert parts.keys() == {"whole", *expected}
-        assert all(each["seconds"]["median"] > 0 for each in parts.values())
-        assert all(parts[part]["flops"] == cost.flops for part, cost in expected.items())
-        whole = parts["whole"]
-        assert whole["flops"] == sum(cost.flops for cost in passes(expected))
-        assert whole["mfu"] == pytest.approx(whole["flops_per_second"] / PEAK.flops)
-        assert figures[name]["layers"] == layers
-        assert figures[name]["memory"]["argument_bytes"] > expected["vision"].bytes
-    assert figures["oft"]["positions"] == 16 + 1 + 9 + 57
+    options = ["--torch-mode", "off", "--images", "1", "--models", name, "--layers", layers]
+    figures = run(tmp_path, *options)
+    assert figures.keys() == {name}
+    parts, expected = figures[name]["parts"], cost_parts(config, 1, 9)
+    assert parts.keys() == {"whole", *expected}
+    assert all(each["seconds"]["median"] > 0 for each in parts.values())
+    assert all(parts[part]["flops"] == cost.flops for part, cost in expected.items())
+    whole = parts["whole"]
+    assert whole["flops"] == sum(cost.flops for cost in passes(expected))
+    assert whole["mfu"] == pytest.approx(whole["flops_per_second"] / PEAK.flops)
+    assert figures[name]["layers"] == layers
+    assert figures[name]["memory"]["argument_bytes"] > expected["vision"].bytes
+    assert figures[name]["positions"] == 16 + 9 + (57 + 1 if config.oft else 0)
     assert "tokens/s" in capsys.readouterr().out
 
 
 @needs_torch
 def test_the_command_compares_with_pytorch(tmp_path, capsys):
-    figures = run(tmp_path, "--torch-mode", "eager", "--dtype", "float32", "--batch", "2")
-    for each in figures.values():
-        torch, whole = each["torch"], each["parts"]["whole"]
-        assert torch["device"] == "cpu"
-        expected = torch["seconds"]["median"] / whole["seconds"]["median"]
-        assert torch["time_over_ours"]["median"] == pytest.approx(expected)
+    figures = run(tmp_path, "--models", "oft", "--torch-mode", "eager", "--batch", "2")
+    torch, whole = figures["oft"]["torch"], figures["oft"]["parts"]["whole"]
+    assert torch["device"] == "cpu"
+    expected = torch["seconds"]["median"] / whole["seconds"]["median"]
+    assert torch["time_over_ours"]["median"] == pytest.approx(expected)
     assert "PyTorch takes" in capsys.readouterr().out
 
 
