@@ -22,6 +22,7 @@ from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla import model, wording
 from rfsq_jax.backbones.openvla.checkpoint import detect, load
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.openvla.statistics import Statistics, data_sets, read_statistics
@@ -64,7 +65,7 @@ class OpenVLABackbone:
 
         Args:
           name: "openvla" or "openvla-oft".
-          path: the checkpoint's folder.
+          path: the checkpoint's folder, or its name on the Hugging Face hub.
           options: see `OpenVLAOptions`.
 
         Raises:
@@ -74,7 +75,7 @@ class OpenVLABackbone:
         given = OpenVLAOptions.of(options)
         if path is None:
             raise ValueError(f"path must be the folder of a checkpoint of {name}, got none")
-        self.folder = folder = Path(path)
+        self.folder = folder = resolve_checkpoint(path)
         self.config = config = _config_of(name, folder)
         self.options = given.resolved(config, folder)
         self.statistics = _statistics_of(folder, config, self.options)
