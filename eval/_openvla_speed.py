@@ -41,6 +41,7 @@ from rfsq_jax.backbones.openvla.config import (
     TINY_OFT,
     OpenVLAConfig,
 )
+from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.layout import unstacked
 from rfsq_jax.backbones.openvla.model import ACTION_TOKENS
 from rfsq_jax.checks import require_positive
@@ -59,7 +60,8 @@ class OpenVLASpeedConfig:
     Attributes:
       output: folder of results.json.
       openvla_size: the published sizes, or tiny ones.
-      checkpoint: folder as published; its model is timed. By default random weights.
+      checkpoint: folder as published, or its name on the Hugging Face hub; its model is timed.
+        By default random weights.
       models: which to time without a checkpoint.
       images: of OFT; the base model sees one.
       batch: samples in a call.
@@ -159,7 +161,7 @@ def weights(config: OpenVLASpeedConfig, name: str) -> tuple[OpenVLAConfig, dict[
     if config.checkpoint is None:
         sizes = SIZES[config.openvla_size][name]
         return sizes, made_up_params(sizes, dtype, config.listed)
-    sizes, params = load(config.checkpoint, dtype=dtype)
+    sizes, params = load(resolve_checkpoint(config.checkpoint), dtype=dtype)
     return sizes, unstacked(params, sizes) if config.listed else params
 
 

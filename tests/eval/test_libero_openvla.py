@@ -21,7 +21,6 @@ from tests.evaluation.samples import Sums
 from tests.fakes import write_demonstrations
 from train import features, heads
 
-TINY_SIZE = ("--backbone-options", "size", "tiny")
 OF_OFT = ("--policy", "openvla-oft", "--checkpoint", "OFT")
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +41,7 @@ def test_the_original_oft_plays_its_chunks(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(libero, "LiberoSimulator", Sums)
-    options = ["--policy", "openvla-oft", "--checkpoint", str(folder), *TINY_SIZE]
+    options = ["--policy", "openvla-oft", "--checkpoint", str(folder)]
     options += ["--step-limit", "12", "--batch", "2"]
     code, results = play(options, tmp_path / "a")
     figures = results["figures"]
@@ -67,7 +66,7 @@ def test_the_original_base_is_asked_at_every_step(
 ) -> None:
     monkeypatch.setattr(libero, "LiberoSimulator", Sums)
     folder = write_checkpoint(tmp_path / "base", TINY)
-    options = ["--policy", "openvla", "--checkpoint", str(folder), *TINY_SIZE]
+    options = ["--policy", "openvla", "--checkpoint", str(folder)]
     code, results = play([*options, "--step-limit", "4"], tmp_path / "run")
     figures = results["figures"]
     assert (code, figures["policy"]["kind"], figures["protocol"]["execute"]) == (0, "tokens", 1)
@@ -112,7 +111,13 @@ def test_heads_on_oft_from_pictures_to_an_episode(
 ) -> None:
     demos = tmp_path / "put_it_here_demo.hdf5"
     write_demonstrations(demos, (21, 30, 14, 25, 9, 12))
-    shared = ["--backbone=openvla-oft", f"--checkpoint={folder}", *TINY_SIZE, "early_layer", "2"]
+    shared = [
+        "--backbone=openvla-oft",
+        f"--checkpoint={folder}",
+        "--backbone-options",
+        "early_layer",
+        "2",
+    ]
     shared += [f"--images={demos}", "--held-out=0.4", f"--output={tmp_path / 'features'}"]
     assert features.main([*shared, "--episodes=6", "--stride=4", "--batch-size=4"]) == 0
     store = FeatureStore.open(tmp_path / "features")
@@ -128,7 +133,7 @@ def test_heads_on_oft_from_pictures_to_an_episode(
     with pytest.raises(ValueError, match="path must be the folder"):
         Policy.from_pretrained(trained)
     exits = Policy.from_pretrained(trained, path=folder)
-    assert exits.parts.backbone_options == {"size": "tiny", "early_layer": 2}
+    assert exits.parts.backbone_options == {"early_layer": 2}
     monkeypatch.setattr(libero, "LiberoSimulator", Sums)
     options = ["--policy", str(trained), "--checkpoint", str(folder), "--step-limit", "9"]
     code, results = play([*options, "--mode", "speculative"], tmp_path / "run")
@@ -153,7 +158,7 @@ def get_config():
         features=FeaturesRun(
             backbone="openvla-oft",
             checkpoint=Path("{folder}"),
-            backbone_options={{"size": "tiny", "early_layer": 2}},
+            backbone_options={{"early_layer": 2}},
             output=Path("{output}/features"),
         ),
         training=HeadsTraining(
@@ -170,19 +175,19 @@ def test_the_config_for_oft_is_one_of_train_features(folder: Path, tmp_path: Pat
     demos = tmp_path / "put_it_here_demo.hdf5"
     write_demonstrations(demos, (21, 14))
     options = ["--config", str(ROOT / "configs/openvla_oft.py"), f"--checkpoint={folder}"]
-    options += [*TINY_SIZE, f"--images={demos}", "--held-out=0.4", "--suites"]
+    options += [f"--images={demos}", "--held-out=0.4", "--suites"]
     assert features.main([*options, f"--output={tmp_path / 'out'}"]) == 0
     store = FeatureStore.open(tmp_path / "out")
     assert store.manifest.dtype == "bfloat16"
     assert np.isfinite(store.gather("early", np.arange(2)).astype(np.float32)).all()
     stored = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert stored["backbone_options"] == {"size": "tiny"}
+    assert stored["backbone_options"] == {}
     assert "checkpoint" not in stored
 
 
 @pytest.mark.slow
 def test_the_original_oft_in_the_true_simulator(folder: Path, tmp_path: Path) -> None:
-    options = ["--policy", "openvla-oft", "--checkpoint", str(folder), *TINY_SIZE]
+    options = ["--policy", "openvla-oft", "--checkpoint", str(folder)]
     code, results = play([*options, "--step-limit", "10"], tmp_path)
     assert code == 0
     (episode,) = results["figures"]["episodes"]

@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, UInt8
 from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
 from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla import model, wording
-from rfsq_jax.backbones.openvla.checkpoint import check_description, detect, load
-from rfsq_jax.backbones.openvla.config import SIZES, OpenVLAConfig
+from rfsq_jax.backbones.openvla.checkpoint import detect, load
+from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.openvla.statistics import Statistics, data_sets, read_statistics
@@ -64,7 +65,7 @@ class OpenVLABackbone:
 
         Args:
           name: "openvla" or "openvla-oft".
-          path: the checkpoint's folder.
+          path: the checkpoint's folder, or its name on the Hugging Face hub.
           options: see `OpenVLAOptions`.
 
         Raises:
@@ -74,8 +75,8 @@ class OpenVLABackbone:
         given = OpenVLAOptions.of(options)
         if path is None:
             raise ValueError(f"path must be the folder of a checkpoint of {name}, got none")
-        self.folder = folder = Path(path)
-        self.config = config = _config_of(name, folder, given.size)
+        self.folder = folder = resolve_checkpoint(path)
+        self.config = config = _config_of(name, folder)
         self.options = given.resolved(config, folder)
         self.statistics = _statistics_of(folder, config, self.options)
         self._tokenizer = wording.read_tokenizer(folder)
@@ -188,13 +189,12 @@ def _mesh_of(chips: int) -> Mesh:
     return make_mesh(data=1, tensor=chips, devices=devices[:chips])
 
 
-def _config_of(name: str, folder: Path, size: str) -> OpenVLAConfig:
-    check_description(folder)
-    oft = detect(folder).oft
-    kind = BASE if oft is None else OFT
+def _config_of(name: str, folder: Path) -> OpenVLAConfig:
+    config = detect(folder)
+    kind = BASE if config.oft is None else OFT
     if kind != name:
         raise ValueError(f"path must be a checkpoint of {name}, got one of {kind}: {folder}")
-    return dataclasses.replace(SIZES[size], oft=oft)
+    return config
 
 
 def _takes_state(config: OpenVLAConfig) -> bool:

@@ -6,7 +6,7 @@ files when its shards are made.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OFTConfig, OpenVLAConfig
+from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
+from rfsq_jax.backbones.openvla.description import read_description
 from rfsq_jax.backbones.openvla.layout import (
     HEAD,
     MODEL,
@@ -44,7 +45,7 @@ def load(
 
     Args:
       folder: safetensors shards with their index, config.json, and OFT's two `.pt` files.
-      config: sizes; by default the 7B model's, OFT's where the folder has an action head.
+      config: sizes; by default those in config.json, OFT's where the folder has an action head.
       mesh: where the parameters go; by default one device.
       dtype: of the parameters.
 
@@ -56,8 +57,8 @@ def load(
         shape; each is named.
     """
     folder = Path(folder)
-    check_description(folder)
-    config = detect(folder) if config is None else config
+    described = detect(folder)
+    config = described if config is None else config
     tensors = open_tensors(folder, config)
     table = parameter_table(config)
     check_tensors(folder, table, tensors, unused_keys(config))
@@ -68,24 +69,16 @@ def load(
 
 
 def detect(folder: Path) -> OpenVLAConfig:
-    """The 7B model, with OFT's parts where the folder has their files."""
+    """The sizes in config.json, with OFT's parts where the folder has their files.
+
+    Raises:
+      ValueError: as `description.read_description`.
+    """
+    config = read_description(folder)
     if not list(folder.glob(f"{HEAD}--*.pt")):
-        return OPENVLA_7B
-    return OpenVLAConfig(oft=OFTConfig(proprio=bool(list(folder.glob(f"{PROPRIO}--*.pt")))))
-
-
-def check_description(folder: Path) -> None:
-    """Raises a ValueError unless config.json is that of an OpenVLA."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: {folder} is no checkpoint of OpenVLA")
-    try:
-        description = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    kind = description.get("model_type") if isinstance(description, dict) else None
-    if kind != "openvla":
-        raise ValueError(f"{path} must have model_type 'openvla', got {kind!r}")
+        return config
+    oft = OFTConfig(proprio=bool(list(folder.glob(f"{PROPRIO}--*.pt"))))
+    return dataclasses.replace(config, oft=oft)
 
 
 def open_tensors(folder: Path, config: OpenVLAConfig) -> Tensors:

@@ -128,10 +128,3 @@ TINY = OpenVLAConfig(
     image_size=56,
 )
 TINY_OFT = dataclasses.replace(TINY, oft=OFTConfig())
-SIZES = {
-    "7b": OPENVLA_7B,
-    # With rows for the tokenizer's ids, which a whole policy looks up.
-    "tiny": dataclasses.replace(
-        TINY, llama=dataclasses.replace(TINY.llama, vocabulary=LlamaConfig.vocabulary)
-    ),
-}

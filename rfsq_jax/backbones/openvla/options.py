@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from rfsq_jax.backbones.openvla.config import SIZES, OpenVLAConfig
+from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
 from rfsq_jax.checks import require, require_positive
 
@@ -18,7 +18,6 @@ class OpenVLAOptions:
     """What of a checkpoint heads are shown, and how it is run.
 
     Attributes:
-      size: "7b", or "tiny" for tests.
       cameras: how many pictures it sees; by default OFT two, the base model one.
       features: "actions", the states of OFT's action slots, its default; or "last", the state at
         the prompt's last token.
@@ -31,7 +30,6 @@ class OpenVLAOptions:
       chips: over how many of this host's devices the weights are split.
     """
 
-    size: Literal["7b", "tiny"] = "7b"
     cameras: int | None = None
     features: Features | None = None
     early_layer: int | None = None
@@ -46,7 +44,6 @@ class OpenVLAOptions:
             require(number is None or type(number) is int, name, "a whole number", number)
         require(type(self.chips) is int, "chips", "a whole number", self.chips)
         require(type(self.blind) is bool, "blind", "True or False", self.blind)
-        require(self.size in SIZES, "size", f"one of {', '.join(SIZES)}", self.size)
         require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
         known = ("actions", "last")
         chosen = self.features is None or self.features in known

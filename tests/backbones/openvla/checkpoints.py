@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rfsq_jax.backbones.openvla.config import SIZES, OFTConfig, OpenVLAConfig
+from rfsq_jax.backbones.openvla import config as sizes
+from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.layout import Leaf, parameter_table
 from rfsq_jax.backbones.openvla.statistics import FILE
 from tests.backbones.openvla.folders import write_folder
 
-TINY = SIZES["tiny"]
+# With rows for the tokenizer's ids, which a whole policy looks up.
+TINY = dataclasses.replace(
+    sizes.TINY, llama=dataclasses.replace(sizes.TINY.llama, vocabulary=32064)
+)
 TINY_OFT = dataclasses.replace(TINY, oft=OFTConfig())
 STATISTICS = {
     "action": {
@@ -40,7 +44,7 @@ def write_checkpoint(
     for path, leaf in parameter_table(config).items():
         for key in leaf.keys:
             files.setdefault(leaf.file, {})[key] = draw(rng, path, leaf)
-    write_folder(folder, files)
+    write_folder(folder, files, config=config)
     (folder / FILE).write_text(json.dumps(dict.fromkeys(sets, STATISTICS)))
     vocabulary = {word: 100 + place for place, word in enumerate(WORDS.split())}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from rfsq_jax.backbones.openvla.config import TINY, OpenVLAConfig
+from rfsq_jax.backbones.openvla.description import SIZES, TOWERS
+
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -25,7 +28,31 @@ def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
     path.write_bytes(len(raw).to_bytes(8, "little") + raw + body)
 
 
-def write_folder(folder: Path, tensors: dict[str, dict[str, np.ndarray]], shards: int = 4) -> None:
+def describe(config: OpenVLAConfig) -> dict[str, Any]:
+    """What config.json says of a model."""
+    llama = config.llama
+    ids = [
+        next(name for name, known in names.items() if known == vit)
+        for names, vit in zip(TOWERS, (config.dino, config.siglip), strict=True)
+    ]
+    text = {theirs: getattr(llama, ours) for theirs, ours in SIZES.items()}
+    text |= {"model_type": "llama", "rms_norm_eps": llama.epsilon, "rope_theta": llama.rope_base}
+    return {
+        "model_type": "openvla",
+        "arch_specifier": "no-align+fused-gelu-mlp",
+        "use_fused_vision_backbone": True,
+        "image_sizes": [config.image_size] * 2,
+        "timm_model_ids": ids,
+        "text_config": text,
+    }
+
+
+def write_folder(
+    folder: Path,
+    tensors: dict[str, dict[str, np.ndarray]],
+    shards: int = 4,
+    config: OpenVLAConfig = TINY,
+) -> None:
     """Shards with their index, config.json, and side files behind `module.` as DDP saves them."""
     places: dict[str, str] = {}
     names = list(tensors["model"])
@@ -36,7 +63,7 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, np.ndarray]], shards
         places |= dict.fromkeys(part, file)
     index = {"metadata": {}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / "config.json").write_text(json.dumps({"model_type": "openvla"}))
+    (folder / "config.json").write_text(json.dumps(describe(config)))
     for side in tensors.keys() - {"model"}:
         state = {f"module.{k}": torch.from_numpy(v.copy()) for k, v in tensors[side].items()}
         torch.save(state, folder / f"{side}--150000_checkpoint.pt")

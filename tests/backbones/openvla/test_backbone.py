@@ -30,7 +30,7 @@ from rfsq_jax.heads.trunk import Trunk
 from tests.backbones.openvla.checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
 from tests.backbones.samples import pictures as noise
 
-OPTIONS: dict[str, Any] = {"size": "tiny", "dtype": "float32"}
+OPTIONS: dict[str, Any] = {"dtype": "float32"}
 SENTENCES = ("Put the bowl here", "pick up it")
 
 
@@ -224,7 +224,6 @@ def test_pictures_are_not_rotated(base: Any) -> None:
         ({"features": "all"}, "features must be one of actions, last"),
         ({"early_layer": 3}, r"early_layer must be in 1\.\.2"),
         ({"cameras": 3}, "cameras must be 1 or 2"),
-        ({"size": "13b"}, "size must be one of 7b, tiny"),
         ({"statistics": "libero_goal"}, "key must be one of libero_spatial_no_noops"),
         ({"chips": "two"}, "chips must be a whole number"),
         ({"blind": 1}, "blind must be True or False"),
@@ -244,22 +243,22 @@ def test_folders_that_do_not_fit_are_named(
     with pytest.raises(
         ValueError, match="must be a checkpoint of openvla-oft, got one of openvla:"
     ):
-        get_backbone("openvla-oft", path=base_folder, size="tiny")
+        get_backbone("openvla-oft", path=base_folder)
     with pytest.raises(
         ValueError, match="must be a checkpoint of openvla, got one of openvla-oft:"
     ):
-        get_backbone("openvla", path=oft_folder, size="tiny")
+        get_backbone("openvla", path=oft_folder)
     with pytest.raises(ValueError, match="features must be last"):
-        get_backbone("openvla", path=base_folder, size="tiny", features="actions")
+        get_backbone("openvla", path=base_folder, features="actions")
     with pytest.raises(ValueError, match="path must be the folder"):
         get_backbone("openvla")
-    with pytest.raises(ValueError, match=r"options must be among size, .*, got 'colour'"):
+    with pytest.raises(ValueError, match=r"options must be among cameras, .*, got 'colour'"):
         get_backbone("openvla", path=base_folder, colour=1)
     mixed = write_checkpoint(tmp_path, TINY_OFT, sets=("libero_goal", "libero_10"))
     with pytest.raises(ValueError, match="statistics must be one of libero_goal, libero_10"):
-        get_backbone("openvla-oft", path=mixed, size="tiny")
+        get_backbone("openvla-oft", path=mixed)
     with pytest.raises(ValueError, match="chips must be at most 8"):
-        get_backbone("openvla-oft", path=oft_folder, size="tiny", chips=99)
+        get_backbone("openvla-oft", path=oft_folder, chips=99)
 
 
 def test_a_model_without_state_ignores_it(tmp_path: Path) -> None:

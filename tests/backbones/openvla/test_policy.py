@@ -21,7 +21,7 @@ from rfsq_jax.policy import Observations
 from tests.backbones.openvla.checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
 from tests.backbones.samples import pictures
 
-OPTIONS: dict[str, Any] = {"size": "tiny", "dtype": "float32"}
+OPTIONS: dict[str, Any] = {"dtype": "float32"}
 LOW, HIGH = (np.array(STATISTICS["action"][name]) for name in ("q01", "q99"))
 
 
