@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
+from rfsq_jax.backbones.openvla.converted import is_converted, read_arrays, read_origin
 from rfsq_jax.backbones.openvla.description import read_description
 from rfsq_jax.backbones.openvla.layout import (
     HEAD,
@@ -41,10 +42,11 @@ def load(
     mesh: Mesh | None = None,
     dtype: Any = jnp.bfloat16,
 ) -> tuple[OpenVLAConfig, dict[str, Any]]:
-    """Reads a folder as published on the Hugging Face hub.
+    """Reads a folder as published on the Hugging Face hub, or an Orbax copy of one.
 
     Args:
-      folder: safetensors shards with their index, config.json, and OFT's two `.pt` files.
+      folder: safetensors shards with their index, config.json, and OFT's two `.pt` files; or what
+        `convert` made of them.
       config: sizes; by default those in config.json, OFT's where the folder has an action head.
       mesh: where the parameters go; by default one device.
       dtype: of the parameters.
@@ -59,22 +61,26 @@ def load(
     folder = Path(folder)
     described = detect(folder)
     config = described if config is None else config
-    tensors = open_tensors(folder, config)
     table = parameter_table(config)
-    check_tensors(folder, table, tensors, unused_keys(config))
     mesh = make_mesh(devices=jax.devices()[:1]) if mesh is None else mesh
+    if is_converted(folder):
+        return config, read_arrays(folder, table, mesh, dtype)
+    tensors = open_tensors(folder, config)
+    check_tensors(folder, table, tensors, unused_keys(config))
     return config, unflatten(
         {path: _put(path, leaf, tensors[leaf.file], mesh, dtype) for path, leaf in table.items()}
     )
 
 
 def detect(folder: Path) -> OpenVLAConfig:
-    """The sizes in config.json, with OFT's parts where the folder has their files.
+    """The sizes in config.json, with OFT's parts where the folder has them.
 
     Raises:
-      ValueError: as `description.read_description`.
+      ValueError: as `description.read_description` and `converted.read_origin`.
     """
     config = read_description(folder)
+    if is_converted(folder):
+        return dataclasses.replace(config, oft=read_origin(folder).oft)
     if not list(folder.glob(f"{HEAD}--*.pt")):
         return config
     oft = OFTConfig(proprio=bool(list(folder.glob(f"{PROPRIO}--*.pt"))))
@@ -130,21 +136,22 @@ def _put(
 ) -> jax.Array:
     """Makes a parameter's shards, each out of the tensors that it covers."""
     sharding = NamedSharding(mesh, spec_for(path, RULES))
-
-    def read(index: Any) -> np.ndarray:
-        if not leaf.stacked:
-            return _cast(leaf.convert(tensors[leaf.keys[0]])[index], dtype)
-        layers = range(*index[0].indices(len(leaf.keys)))
-        shape = [len(range(*i.indices(n))) for i, n in zip(index, leaf.shape, strict=True)]
-        shard = np.empty((len(layers), *shape[1:]), dtype)
-        for row, layer in zip(shard, layers, strict=True):
-            row[...] = leaf.convert(tensors[leaf.keys[layer]])[index[1:]]
-        return shard
-
-    array = jax.make_array_from_callback(leaf.shape, sharding, read)
+    array = jax.make_array_from_callback(
+        leaf.shape, sharding, lambda index: read_stack(leaf, tensors, index, dtype)
+    )
     # Before the next one is read, or the host would hold several.
     return array.block_until_ready()
 
 
-def _cast(tensor: np.ndarray, dtype: Any) -> np.ndarray:
-    return np.ascontiguousarray(tensor, dtype)
+def read_stack(
+    leaf: Leaf, tensors: dict[str, np.ndarray], index: tuple[slice, ...], dtype: Any
+) -> np.ndarray:
+    """The part of a parameter that `index` cuts out, read layer by layer."""
+    if not leaf.stacked:
+        return np.ascontiguousarray(leaf.convert(tensors[leaf.keys[0]])[index], dtype)
+    layers = range(*index[0].indices(len(leaf.keys)))
+    shape = [len(range(*i.indices(n))) for i, n in zip(index, leaf.shape, strict=True)]
+    shard = np.empty((len(layers), *shape[1:]), dtype)
+    for row, layer in zip(shard, layers, strict=True):
+        row[...] = leaf.convert(tensors[leaf.keys[layer]])[index[1:]]
+    return shard

@@ -18,6 +18,7 @@ import numpy as np
 
 from rfsq_jax.backbones.openvla.checkpoint import Tensors, check_tensors, open_tensors
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.converted import is_converted, read_origin
 from rfsq_jax.backbones.openvla.layout import parameter_table, unused_keys
 
 PLACES = 8
@@ -35,13 +36,20 @@ def version_of(folder: Path, config: OpenVLAConfig, further: dict[str, Any]) -> 
     Raises:
       ValueError: as `checkpoint.load`, but nothing is loaded.
     """
-    tensors = open_tensors(folder, config)
-    check_tensors(folder, parameter_table(config), tensors, unused_keys(config))
-    digest = weights_digest(config, tensors)
+    digest = hashlib.sha256(_weights_of(folder, config).encode())
     digest.update((folder / "tokenizer.json").read_bytes())
     known = {"config": dataclasses.asdict(config), "further": further}
     digest.update(json.dumps(known, sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _weights_of(folder: Path, config: OpenVLAConfig) -> str:
+    """The digest of the published files, which a copy has noted down."""
+    if is_converted(folder):
+        return read_origin(folder).weights
+    tensors = open_tensors(folder, config)
+    check_tensors(folder, parameter_table(config), tensors, unused_keys(config))
+    return weights_digest(config, tensors).hexdigest()
 
 
 def weights_digest(config: OpenVLAConfig, tensors: Tensors) -> Any:
