@@ -167,17 +167,16 @@ def _language_model(config: OpenVLAConfig) -> Any:
     import transformers  # pyright: ignore[reportMissingImports]
 
     llama = config.llama
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=llama.vocabulary,
-            hidden_size=llama.width,
-            intermediate_size=llama.mlp_width,
-            num_hidden_layers=llama.depth,
-            num_attention_heads=llama.heads,
-            num_key_value_heads=llama.heads,
-            rms_norm_eps=llama.epsilon,
-            rope_theta=llama.rope_base,
-            pad_token_id=None,
-            attn_implementation="sdpa",
-        )
-    )
+    sizes: dict[str, Any] = {
+        "vocab_size": llama.vocabulary,
+        "hidden_size": llama.width,
+        "intermediate_size": llama.mlp_width,
+        "num_hidden_layers": llama.depth,
+        "num_attention_heads": llama.heads,
+        "num_key_value_heads": llama.heads,
+        "rms_norm_eps": llama.epsilon,
+        "rope_parameters": {"rope_type": "default", "rope_theta": llama.rope_base},
+        "pad_token_id": None,
+        "attn_implementation": "sdpa",
+    }
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes))

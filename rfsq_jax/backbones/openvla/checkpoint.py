@@ -136,9 +136,11 @@ def _put(
 ) -> jax.Array:
     """Makes a parameter's shards, each out of the tensors that it covers."""
     sharding = NamedSharding(mesh, spec_for(path, RULES))
-    array = jax.make_array_from_callback(
-        leaf.shape, sharding, lambda index: read_stack(leaf, tensors, index, dtype)
-    )
+
+    def read(index: Any) -> np.ndarray:
+        return read_stack(leaf, tensors, index, dtype)
+
+    array = jax.make_array_from_callback(leaf.shape, sharding, read)
     # Before the next one is read, or the host would hold several.
     return array.block_until_ready()
 

@@ -77,7 +77,7 @@ def write_arrays(folder: Path, arrays: Iterable[tuple[str, np.ndarray]]) -> None
     context.array.saving.use_compression = False
     context.array.saving.storage_options.chunk_byte_size = CHUNK_BYTES
     context.memory.deepcopy_host_arrays = False
-    target = (folder / ARRAYS).resolve()
+    target = str((folder / ARRAYS).resolve())
     with context:
         for path, array in arrays:
             ocp.partial.save(target, unflatten({path: array}))
@@ -116,7 +116,7 @@ def read_arrays(folder: Path, table: dict[str, Leaf], mesh: Mesh, dtype: Any) ->
     context = ocp.Context()
     context.memory.read_concurrent_bytes = largest + 1
     with context:
-        return _named(source, lambda: ocp.load(source, wanted))
+        return _named(source, lambda: ocp.load(str(source), wanted))
 
 
 def _require_files(source: Path, wanted: dict[str, int], found: dict[str, int]) -> None:
@@ -131,7 +131,7 @@ def _require_files(source: Path, wanted: dict[str, int], found: dict[str, int]) 
 
 
 def _metadata(source: Path) -> Any:
-    found = ocp.metadata(source).metadata
+    found = ocp.metadata(str(source)).metadata
     if not isinstance(found, dict):
         raise ValueError("its arrays cannot be listed")
     return found

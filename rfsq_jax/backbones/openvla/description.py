@@ -94,8 +94,13 @@ def _towers(ids: Any) -> tuple[VitConfig, VitConfig]:
 
 def _image_size(table: dict[str, Any]) -> int:
     sizes = table.get("image_sizes")
-    square = isinstance(sizes, list) and len(sizes) == 2 and sizes[0] == sizes[1]
-    require(square and type(sizes[0]) is int, "image_sizes", "the same number twice", sizes)
+    if (
+        not isinstance(sizes, list)
+        or len(sizes) != 2
+        or type(sizes[0]) is not int
+        or sizes[0] != sizes[1]
+    ):
+        raise ValueError(f"image_sizes must be the same number twice, got {sizes!r}")
     return sizes[0]
 
 

@@ -33,7 +33,9 @@ def resolve_checkpoint(path_or_id: str | Path) -> Path:
 def _download(name: str) -> Path:
     try:
         import huggingface_hub
-        from huggingface_hub.errors import HTTPError
+        from huggingface_hub.errors import (
+            HTTPError,  # pyright: ignore[reportPrivateImportUsage] its HTTP library changes
+        )
     except ImportError as error:
         raise ValueError(
             f"{name!r} is no folder; downloading it from the Hugging Face hub needs "

@@ -20,7 +20,12 @@ IMAGE, PATCH, SLOTS, STOP = 56, 14, 56, 2
 
 
 def towers() -> tuple[Any, Any]:
-    shared = {"img_size": IMAGE, "patch_size": PATCH, "num_heads": 2, "num_classes": 0}
+    shared: dict[str, Any] = {
+        "img_size": IMAGE,
+        "patch_size": PATCH,
+        "num_heads": 2,
+        "num_classes": 0,
+    }
     dino = timm_vit.VisionTransformer(
         embed_dim=32, depth=4, init_values=1e-5, reg_tokens=4, no_embed_class=True, **shared
     )

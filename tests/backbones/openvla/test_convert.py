@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 
 from rfsq_jax.backbones.openvla import converted
 from rfsq_jax.backbones.openvla.checkpoint import detect, load
-from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.convert import convert, main
 from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.layout import RULES
@@ -66,7 +66,7 @@ def test_a_copy_needs_nothing_of_what_it_was_made_of(copy: Path, folder: Path) -
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
 
 
-@pytest.mark.parametrize("oft", [None, dataclasses.replace(TINY_OFT.oft, proprio=False)])
+@pytest.mark.parametrize("oft", [None, OFTConfig(proprio=False)])
 def test_copies_know_their_parts(tmp_path: Path, oft: Any) -> None:
     config = dataclasses.replace(TINY, oft=oft)
     convert(write_checkpoint(tmp_path / "from", config), tmp_path / "to")

@@ -10,7 +10,10 @@ import pytest
 
 hub = pytest.importorskip("huggingface_hub")
 
-from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError  # noqa: E402
+from huggingface_hub.errors import (  # noqa: E402
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage] its HTTP library changes
+    LocalEntryNotFoundError,
+)
 from huggingface_hub.utils import filter_repo_objects  # noqa: E402
 
 from rfsq_jax.backbones import get_backbone  # noqa: E402

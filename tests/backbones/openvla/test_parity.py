@@ -151,5 +151,5 @@ def test_listed_layers_are_the_stacked_ones() -> None:
         oft_hidden(listed[TINY_OFT], TINY_OFT, *inputs, jnp.asarray(states())),
         np.asarray(oft_hidden(params(TINY_OFT), TINY_OFT, *inputs, jnp.asarray(states()))),
     )
-    tokens = [np.asarray(decode(each, TINY, *inputs)) for each in (listed[TINY], params(TINY))]
-    np.testing.assert_array_equal(*tokens)
+    tokens, theirs = (decode(each, TINY, *inputs) for each in (listed[TINY], params(TINY)))
+    np.testing.assert_array_equal(np.asarray(tokens), np.asarray(theirs))
