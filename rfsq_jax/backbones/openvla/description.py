@@ -84,6 +84,24 @@ def parse_description(table: Any) -> OpenVLAConfig:
     )
 
 
+def describe(config: OpenVLAConfig) -> dict[str, Any]:
+    """The inverse of `parse_description`: what config.json says of a base model."""
+    llama = config.llama
+    ids = [
+        next(name for name, known in names.items() if known == vit)
+        for names, vit in zip(TOWERS, (config.dino, config.siglip), strict=True)
+    ]
+    text = {theirs: getattr(llama, ours) for theirs, ours in SIZES.items()}
+    text |= {"model_type": "llama", "rms_norm_eps": llama.epsilon, "rope_theta": llama.rope_base}
+    return {
+        "model_type": "openvla",
+        **FIXED,
+        "image_sizes": [config.image_size] * 2,
+        "timm_model_ids": ids,
+        "text_config": text,
+    }
+
+
 def _towers(ids: Any) -> tuple[VitConfig, VitConfig]:
     known = [" or ".join(tower) for tower in TOWERS]
     fits = isinstance(ids, list) and len(ids) == len(TOWERS)

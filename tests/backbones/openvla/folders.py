@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rfsq_jax.backbones.openvla.config import TINY, OpenVLAConfig
-from rfsq_jax.backbones.openvla.description import SIZES, TOWERS
+from rfsq_jax.backbones.openvla.description import describe
 
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -26,25 +26,6 @@ def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
     raw = json.dumps(header).encode()
     body = b"".join(tensor.tobytes() for tensor in tensors.values())
     path.write_bytes(len(raw).to_bytes(8, "little") + raw + body)
-
-
-def describe(config: OpenVLAConfig) -> dict[str, Any]:
-    """What config.json says of a model."""
-    llama = config.llama
-    ids = [
-        next(name for name, known in names.items() if known == vit)
-        for names, vit in zip(TOWERS, (config.dino, config.siglip), strict=True)
-    ]
-    text = {theirs: getattr(llama, ours) for theirs, ours in SIZES.items()}
-    text |= {"model_type": "llama", "rms_norm_eps": llama.epsilon, "rope_theta": llama.rope_base}
-    return {
-        "model_type": "openvla",
-        "arch_specifier": "no-align+fused-gelu-mlp",
-        "use_fused_vision_backbone": True,
-        "image_sizes": [config.image_size] * 2,
-        "timm_model_ids": ids,
-        "text_config": text,
-    }
 
 
 def write_folder(

@@ -19,8 +19,12 @@ from rfsq_jax.backbones.openvla.config import (
     LlamaConfig,
     OFTConfig,
 )
-from rfsq_jax.backbones.openvla.description import FILE, parse_description, read_description
-from tests.backbones.openvla.folders import describe
+from rfsq_jax.backbones.openvla.description import (
+    FILE,
+    describe,
+    parse_description,
+    read_description,
+)
 
 PUBLISHED: dict[str, Any] = {
     "arch_specifier": "no-align+fused-gelu-mlp",
