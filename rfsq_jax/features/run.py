@@ -70,6 +70,10 @@ class FeaturesRun:
         require(self.split in known, "split", f"one of {known}", self.split)
         known = ("float16", "bfloat16")
         require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+        stored = bool(self.images) and not self.demos
+        fits = stored or self.backbone_options.get("jpeg") is not False
+        wanted = "without jpeg False where pictures are drawn"
+        require(fits, "backbone_options", wanted, self.backbone_options)
 
     @property
     def all_backbone_options(self) -> dict[str, Any]:

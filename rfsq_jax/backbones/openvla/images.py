@@ -1,32 +1,62 @@
 """Pictures as OpenVLA was evaluated with on LIBERO: the camera's uint8 to normalised pixels.
 
+Each step does TensorFlow's arithmetic, so that the model sees the pixels that it was published
+with: of the pictures that the tests hold, the JPEG file is TensorFlow 2.21's byte by byte, and so
+are the decoded, resized and cropped pixels. Before rounding, resized ones differ from TensorFlow's
+in the last bit where its sine does.
+
 Axes: H, W image · R resolution of the model.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from rfsq_jax.backbones.openvla import lanczos
 from rfsq_jax.backbones.openvla.config import HALVES, IMAGENET
 
 QUALITY = 95
+DENSITY = (300, 300)
+"""What TensorFlow writes into its files; it changes no pixel."""
 CROP_AREA = 0.9
+DECODER = "simplejpeg"
 
 
-def prepare(image: UInt8[np.ndarray, "h w 3"], size: int) -> Float[np.ndarray, "r r 6"]:
+class DecoderMissingError(ImportError):
+    """The package that decodes JPEG as TensorFlow does is not installed."""
+
+
+def require_decoder() -> None:
+    """Raises a DecoderMissingError if `jpeg_round_trip` could not run."""
+    if importlib.util.find_spec(DECODER) is None:
+        raise DecoderMissingError(
+            f"OpenVLA's pictures go through {DECODER}, which decodes JPEG as in its training; "
+            'install it with: pip install "rfsq-jax[openvla]"'
+        )
+
+
+def prepare(
+    image: UInt8[np.ndarray, "h w 3"], size: int, jpeg: bool = True
+) -> Float[np.ndarray, "r r 6"]:
     """A picture the right way up -> DINO's three channels, then SigLIP's.
 
+    Args:
+      image: the camera's, or out of a JPEG file.
+      size: resolution R of the model.
+      jpeg: whether it goes through JPEG first, as all pictures in training did once; False for one
+        that comes out of a JPEG file.
+
     Raises:
-      ModuleNotFoundError: if simplejpeg, whose fast decoder is TensorFlow's, is not installed.
+      DecoderMissingError: if simplejpeg is needed and not installed.
     """
-    return normalize(centre_crop(resize(jpeg_round_trip(image), size)))
+    seen = jpeg_round_trip(image) if jpeg else image
+    return normalize(centre_crop(resize(seen, size)))
 
 
 def rotate(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -35,34 +65,45 @@ def rotate(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def jpeg_round_trip(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Through JPEG as in training: PIL encodes as TensorFlow does, but decodes otherwise."""
+    """Through JPEG as in training: PIL encodes as TensorFlow does, but decodes otherwise.
+
+    Raises:
+      DecoderMissingError: if simplejpeg is not installed.
+    """
+    require_decoder()
+    decoder = importlib.import_module(DECODER)
+    return decoder.decode_jpeg(encode(image), "RGB", fastdct=True, fastupsample=False)
+
+
+def encode(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """The JPEG file that TensorFlow makes of a picture."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0")
-    # Looked up late: only this step needs it.
-    decoder = importlib.import_module("simplejpeg")
-    return decoder.decode_jpeg(buffer.getvalue(), "RGB", fastdct=True, fastupsample=False)
+    options = {"quality": QUALITY, "subsampling": "4:2:0", "dpi": DENSITY}
+    Image.fromarray(image).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
 
 
 def resize(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "r r 3"]:
     """Lanczos with antialiasing, rounded half to even."""
     if image.shape[:2] == (size, size):
         return image
-    pixels = jnp.asarray(image, jnp.float32)
-    resized = jax.image.resize(pixels, (size, size, 3), "lanczos3", antialias=True)
-    return np.clip(np.round(np.asarray(resized)), 0, 255).astype(np.uint8)
+    return np.clip(np.round(lanczos.resize(image, size)), 0, 255).astype(np.uint8)
 
 
 def centre_crop(image: UInt8[np.ndarray, "r r 3"]) -> UInt8[np.ndarray, "r r 3"]:
     """The middle 90 % of the area, stretched back to the whole by corner-aligned bilinear."""
-    size = len(image)
-    side = np.float32(np.sqrt(CROP_AREA))
-    # Of both axes: the picture is square.
-    places = (1 - side) / 2 * (size - 1) + np.arange(size, dtype=np.float32) * side
+    last = np.float32(len(image) - 1)
+    side = np.sqrt(np.float32(CROP_AREA))
+    offset = (1 - side) / 2
+    # As TensorFlow rounds it: the crop is given by its corners.
+    step = (offset + side - offset) * last / last
+    places = offset * last + np.arange(len(image), dtype=np.float32) * step
     low, high = np.floor(places).astype(int), np.ceil(places).astype(int)
-    share = (places - low).astype(np.float32)
-    pixels = image.astype(np.float32) / np.float32(255)
-    rows = pixels[low] + (pixels[high] - pixels[low]) * share[:, None, None]
-    cropped = rows[:, low] + (rows[:, high] - rows[:, low]) * share[None, :, None]
+    share = places - np.floor(places)
+    pixels = image.astype(np.float32) * np.float32(1 / 255)
+    # Of both axes: the picture is square. Columns first.
+    columns = pixels[:, low] + (pixels[:, high] - pixels[:, low]) * share[None, :, None]
+    cropped = columns[low] + (columns[high] - columns[low]) * share[:, None, None]
     return np.minimum(np.clip(cropped, 0, 1) * np.float32(255.5), 255).astype(np.uint8)
 
 
