@@ -39,7 +39,7 @@ CARROT += [15284, 29973, 13, 3744, 29901, 29871]
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """As in a checkpoint's folder: byte fallback, a space in front, and BOS unless it is unasked."""
+    """As in a checkpoint's folder: byte fallback, a space in front, BOS unless it is unasked."""
     folder = tmp_path_factory.mktemp("tokenizer")
     llama().save(str(folder / "tokenizer.json"))
     return wording.read_tokenizer(folder)
@@ -54,7 +54,11 @@ def llama() -> Tokenizer:
                 vocabulary[part] = next(free)
         merges += zip(list(itertools.accumulate(piece))[:-1], piece[1:], strict=True)
     words = models.BPE(
-        vocabulary, list(dict.fromkeys(merges)), unk_token="<unk>", fuse_unk=True, byte_fallback=True
+        vocabulary,
+        list(dict.fromkeys(merges)),
+        unk_token="<unk>",
+        fuse_unk=True,
+        byte_fallback=True,
     )
     tokenizer = Tokenizer(words)
     spaces = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
