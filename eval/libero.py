@@ -18,9 +18,9 @@ from pathlib import Path
 from eval import _libero_policy as policies
 from eval import _libero_results as results
 from eval._libero_policy import AnyPolicy
-from rfsq_jax.backbones.openvla.images import DecoderMissingError
 from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.checks import require, require_positive
+from rfsq_jax.data.jpeg import DecoderMissingError
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial

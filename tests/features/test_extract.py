@@ -183,7 +183,7 @@ def test_options_validate_themselves(options, message, unchecked_types):
 
 
 def test_stored_pictures_may_be_out_of_jpeg_files():
-    options = {"jpeg": False}
+    options: dict[str, bool | int | str] = {"jpeg": False}
     run = FeaturesRun(images=(Path("a"),), backbone_options=options)
     assert run.all_backbone_options == options
     assert run.identity() != FeaturesRun(images=(Path("a"),)).identity()

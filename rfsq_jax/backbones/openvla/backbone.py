@@ -36,6 +36,7 @@ from rfsq_jax.backbones.protocol import (
     require_depth,
 )
 from rfsq_jax.checks import require
+from rfsq_jax.data.jpeg import require_decoder
 from rfsq_jax.training.sharding import make_mesh
 
 BASE, OFT = "openvla", "openvla-oft"
@@ -74,7 +75,7 @@ class OpenVLABackbone:
         """
         given = OpenVLAOptions.of(options)
         if given.jpeg:
-            pictures.require_decoder()
+            require_decoder()
         if path is None:
             raise ValueError(f"path must be the folder of a checkpoint of {name}, got none")
         self.folder = folder = Path(path)

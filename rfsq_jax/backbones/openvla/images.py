@@ -10,35 +10,14 @@ Axes: H, W image · R resolution of the model.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import io
-
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from rfsq_jax.backbones.openvla import lanczos
 from rfsq_jax.backbones.openvla.config import HALVES, IMAGENET
+from rfsq_jax.data.jpeg import decode, encode
 
-QUALITY = 95
-DENSITY = (300, 300)
-"""What TensorFlow writes into its files; it changes no pixel."""
 CROP_AREA = 0.9
-DECODER = "simplejpeg"
-
-
-class DecoderMissingError(ImportError):
-    """The package that decodes JPEG as TensorFlow does is not installed."""
-
-
-def require_decoder() -> None:
-    """Raises a DecoderMissingError if `jpeg_round_trip` could not run."""
-    if importlib.util.find_spec(DECODER) is None:
-        raise DecoderMissingError(
-            f"OpenVLA's pictures go through {DECODER}, which decodes JPEG as in its training; "
-            'install it with: pip install "rfsq-jax[openvla]"'
-        )
 
 
 def prepare(
@@ -47,7 +26,7 @@ def prepare(
     """A picture the right way up -> DINO's three channels, then SigLIP's.
 
     Args:
-      image: the camera's, or out of a JPEG file.
+      image: the camera's, or out of a JPEG file by `data.jpeg.decode`.
       size: resolution R of the model.
       jpeg: whether it goes through JPEG first, as all pictures in training did once; False for one
         that comes out of a JPEG file.
@@ -65,22 +44,12 @@ def rotate(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def jpeg_round_trip(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Through JPEG as in training: PIL encodes as TensorFlow does, but decodes otherwise.
+    """Through a JPEG file and back, as every picture in training was.
 
     Raises:
       DecoderMissingError: if simplejpeg is not installed.
     """
-    require_decoder()
-    decoder = importlib.import_module(DECODER)
-    return decoder.decode_jpeg(encode(image), "RGB", fastdct=True, fastupsample=False)
-
-
-def encode(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """The JPEG file that TensorFlow makes of a picture."""
-    buffer = io.BytesIO()
-    options = {"quality": QUALITY, "subsampling": "4:2:0", "dpi": DENSITY}
-    Image.fromarray(image).save(buffer, "JPEG", **options)
-    return buffer.getvalue()
+    return decode(encode(image))
 
 
 def resize(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "r r 3"]:

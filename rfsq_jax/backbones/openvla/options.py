@@ -28,7 +28,7 @@ class OpenVLAOptions:
       blind: whether image tokens are zeros inside: a control that tells what can be done without
         looking. Heads cannot be blinded afterwards, for every feature mixes pictures and words.
       jpeg: whether pictures go through JPEG first, as a simulator's or a camera's must; False where
-        they come out of JPEG files, as RLDS's do.
+        they come out of JPEG files, as RLDS's do: train.features then decodes them as in training.
       dtype: of parameters and activations.
       chips: over how many of this host's devices the weights are split.
     """

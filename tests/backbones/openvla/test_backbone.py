@@ -218,30 +218,6 @@ def test_pictures_are_not_rotated(base: Any) -> None:
     np.testing.assert_array_equal(pixels[1, 0], pictures.prepare(images[1, 0], 56))
 
 
-def test_stored_pictures_go_through_jpeg_once(oft: Any, oft_folder: Path) -> None:
-    images, sentences, state = seen()
-    stored: Any = get_backbone("openvla-oft", path=oft_folder, jpeg=False, **OPTIONS)
-    decoded = np.stack([[pictures.jpeg_round_trip(each) for each in pair] for pair in images])
-    first, second = (
-        backbone.prepare(shown, sentences, state)["pixels"]
-        for backbone, shown in ((oft, images), (stored, decoded))
-    )
-    np.testing.assert_array_equal(first, second)
-    assert stored.spec.version == oft.spec.version
-
-
-@pytest.mark.parametrize("name", ["openvla-oft", "openvla"])
-def test_a_missing_decoder_is_an_early_error(
-    name: str, oft_folder: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the backbone is made, not when a worker meets the first picture."""
-    folder = oft_folder if name == "openvla-oft" else base_folder
-    monkeypatch.setattr(pictures.importlib.util, "find_spec", lambda package: None)
-    with pytest.raises(pictures.DecoderMissingError, match=r'pip install "rfsq-jax\[openvla\]"'):
-        get_backbone(name, path=folder, **OPTIONS)
-    assert get_backbone(name, path=folder, jpeg=False, **OPTIONS).spec.name == name
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

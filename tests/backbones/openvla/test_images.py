@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from rfsq_jax.backbones.openvla import images, lanczos
+from rfsq_jax.data import jpeg
 
 needs_decoder = pytest.mark.skipif(
     importlib.util.find_spec("simplejpeg") is None, reason="simplejpeg is not installed"
@@ -56,7 +57,7 @@ def test_rotation_is_half_a_turn() -> None:
 
 
 def test_the_jpeg_file_is_tensorflows() -> None:
-    assert digest(images.encode(tiles())) == TENSORFLOW["file"]
+    assert digest(jpeg.encode(tiles())) == TENSORFLOW["file"]
 
 
 @needs_decoder
@@ -91,7 +92,7 @@ def test_the_digests_are_tensorflows() -> None:
 @needs_decoder
 def test_pil_decodes_otherwise() -> None:
     """Its accurate transform; the mean of one grey level is what the fast one costs."""
-    with Image.open(io.BytesIO(images.encode(picture()))) as file:
+    with Image.open(io.BytesIO(jpeg.encode(picture()))) as file:
         apart = np.abs(np.asarray(file).astype(int) - images.jpeg_round_trip(picture()))
     assert 0.5 < apart.mean() < 1.5
     assert apart.max() <= 8
@@ -182,6 +183,6 @@ def test_a_missing_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = r'simplejpeg, .* pip install "rfsq-jax\[openvla\]"'
-    with pytest.raises(images.DecoderMissingError, match=message):
+    with pytest.raises(jpeg.DecoderMissingError, match=message):
         images.prepare(tiles(), 224)
     assert images.prepare(tiles(), 224, jpeg=False).shape == (224, 224, 6)
