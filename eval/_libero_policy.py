@@ -29,9 +29,12 @@ def load(config: LiberoConfig) -> AnyPolicy:
     Raises:
       FileNotFoundError: if there is no such policy.
       ValueError: if its files are damaged or do not allow the mode, if the backbone's checkpoint is
-        missing, or if an original model would need statistics of several suites.
+        missing, if an option does not suit the simulator, or if an original model would need
+        statistics of several suites.
     """
     options = with_path(config.backbone_options, config.checkpoint)
+    wanted = "without jpeg False: the simulator's pictures come out of no JPEG file"
+    require(options.get("jpeg") is not False, "backbone_options", wanted, config.backbone_options)
     if config.policy in ORIGINALS:
         require(config.mode == "greedy", "mode", f"greedy for {config.policy}", config.mode)
         if "statistics" not in options:

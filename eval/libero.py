@@ -20,6 +20,7 @@ from eval import _libero_results as results
 from eval._libero_policy import AnyPolicy
 from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.checks import require, require_positive
+from rfsq_jax.data.jpeg import DecoderMissingError
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         policy = policies.load(config)
         protocol = protocol_of(config, policy)
         server = Server(policy, config.batch or default_batch())
-    except (FileNotFoundError, ValueError, RenderingError) as error:
+    except (FileNotFoundError, ValueError, DecoderMissingError, RenderingError) as error:
         print(f"eval.libero: {error}", file=sys.stderr)
         return 1
     claim_folder(config.output, results.identity(config, policy, protocol, server.batch, simulator))

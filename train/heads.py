@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.options import lasting
 from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
@@ -65,7 +66,7 @@ def train_policy(
     parts = PolicyParts(
         backbone=spec.name,
         backbone_version=spec.version,
-        backbone_options=config.features.backbone_options,
+        backbone_options=lasting(config.features.backbone_options),
         config=training.model,
         shape=shape,
         params=params,

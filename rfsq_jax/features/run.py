@@ -70,11 +70,19 @@ class FeaturesRun:
         require(self.split in known, "split", f"one of {known}", self.split)
         known = ("float16", "bfloat16")
         require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+        fits = not self.as_tensorflow or (bool(self.images) and not self.demos)
+        wanted = "without jpeg False where pictures are drawn"
+        require(fits, "backbone_options", wanted, self.backbone_options)
 
     @property
     def all_backbone_options(self) -> dict[str, Any]:
         """What `get_backbone` takes besides the name."""
         return with_path(self.backbone_options, self.checkpoint)
+
+    @property
+    def as_tensorflow(self) -> bool:
+        """Whether stored JPEG is decoded as TensorFlow does: the option jpeg False asks for it."""
+        return self.backbone_options.get("jpeg") is False
 
     def identity(self) -> dict[str, Any]:
         """The options that decide what is in the folder.

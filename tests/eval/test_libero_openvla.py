@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ pytest.importorskip("simplejpeg")
 
 from eval import _libero_policy as policies
 from eval import libero
+from rfsq_jax.backbones.options import lasting
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.policy import Policy
 from tests.backbones.openvla.checkpoints import TINY, TINY_OFT, write_checkpoint
@@ -88,6 +90,7 @@ def test_the_original_base_is_asked_at_every_step(
             "suite must be of one data set for an original model",
         ),
         (["--checkpoint", "OFT"], "path must not be given: small has weights"),
+        ([*OF_OFT, "--backbone-options", "jpeg", "False"], "backbone_options must be without jpeg"),
     ],
 )
 def test_what_cannot_be_played_is_named(
@@ -103,6 +106,23 @@ def test_what_cannot_be_played_is_named(
 def test_variants_of_a_suite_have_its_statistics() -> None:
     assert policies.data_set(("libero_spatial", "libero_spatial_swap")) == "libero_spatial"
     assert policies.data_set(("libero_10",)) == "libero_10"
+
+
+def test_a_missing_decoder_is_named_before_anything_is_played(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "simplejpeg" else find(name)
+    )
+    options = ["--policy", "openvla-oft", "--checkpoint", str(folder), *TINY_SIZE]
+    assert play(options, tmp_path / "run")[0] == 1
+    assert 'pip install "rfsq-jax[openvla]"' in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_keeps_what_does_not_hang_on_its_training_pictures() -> None:
+    assert lasting({"jpeg": False, "early_layer": 2}) == {"early_layer": 2}
 
 
 @pytest.mark.slow

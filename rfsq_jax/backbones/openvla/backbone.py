@@ -37,6 +37,7 @@ from rfsq_jax.backbones.protocol import (
     require_depth,
 )
 from rfsq_jax.checks import require
+from rfsq_jax.data.jpeg import require_decoder
 from rfsq_jax.training.sharding import make_mesh
 
 BASE, OFT = "openvla", "openvla-oft"
@@ -71,8 +72,11 @@ class OpenVLABackbone:
         Raises:
           ValueError: if the folder is none of this model's checkpoints, or is damaged, or an option
             does not exist or fit.
+          DecoderMissingError: if pictures go through JPEG and simplejpeg is not installed.
         """
         given = OpenVLAOptions.of(options)
+        if given.jpeg:
+            require_decoder()
         if path is None:
             raise ValueError(f"path must be the folder of a checkpoint of {name}, got none")
         self.folder = folder = resolve_checkpoint(path)
@@ -120,8 +124,8 @@ class OpenVLABackbone:
         check_images(images, self.spec.cameras)
         check_instructions(instructions, len(images))
         check_state(state, len(images))
-        resolution = self.config.image_size
-        pixels = [[pictures.prepare(each, resolution) for each in sample] for sample in images]
+        how = (self.config.image_size, self.options.jpeg)
+        pixels = [[pictures.prepare(each, *how) for each in sample] for sample in images]
         prompts = [wording.prompt_ids(self._tokenizer, each) for each in instructions]
         ids, lengths = wording.pad_prompts(prompts, PROMPT_BLOCK)
         inputs = {"pixels": np.asarray(pixels), "prompt": ids, "lengths": lengths}
@@ -222,8 +226,9 @@ def _spec_of(
     statistics: Statistics | None,
 ) -> BackboneSpec:
     decisive = dataclasses.asdict(options)
-    # The state's own numbers decide, not what they are called; a base model sees no state.
-    for unseen in ("statistics", "chips"):
+    # The state's own numbers decide, not what they are called; a base model sees no state. Every
+    # picture goes through JPEG once, here or before.
+    for unseen in ("statistics", "chips", "jpeg"):
         decisive.pop(unseen)
     if _takes_state(config) and statistics is not None:
         decisive["state"] = [each.tolist() for each in statistics.state_range]

@@ -1,32 +1,41 @@
 """Pictures as OpenVLA was evaluated with on LIBERO: the camera's uint8 to normalised pixels.
 
+Each step does TensorFlow's arithmetic. On 120 random pictures of 256 x 256, TensorFlow 2.21 made
+the same JPEG files, decoded pixels and crops bit by bit; resized to 224, one number in a million
+was one level off, where the C library's sine is not rounded as ours. The tests hold digests of what
+TensorFlow made of one picture, where all steps agree.
+
 Axes: H, W image · R resolution of the model.
 """
 
 from __future__ import annotations
 
-import importlib
-import io
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
+from rfsq_jax.backbones.openvla import lanczos
 from rfsq_jax.backbones.openvla.config import HALVES, IMAGENET
+from rfsq_jax.data.jpeg import decode, encode
 
-QUALITY = 95
 CROP_AREA = 0.9
 
 
-def prepare(image: UInt8[np.ndarray, "h w 3"], size: int) -> Float[np.ndarray, "r r 6"]:
+def prepare(
+    image: UInt8[np.ndarray, "h w 3"], size: int, jpeg: bool = True
+) -> Float[np.ndarray, "r r 6"]:
     """A picture the right way up -> DINO's three channels, then SigLIP's.
 
+    Args:
+      image: the camera's, or out of a JPEG file by `data.jpeg.decode`.
+      size: resolution R of the model.
+      jpeg: whether it goes through JPEG first, as all pictures in training did once; False for one
+        that comes out of a JPEG file.
+
     Raises:
-      ModuleNotFoundError: if simplejpeg, whose fast decoder is TensorFlow's, is not installed.
+      DecoderMissingError: if simplejpeg is needed and not installed.
     """
-    return normalize(centre_crop(resize(jpeg_round_trip(image), size)))
+    seen = jpeg_round_trip(image) if jpeg else image
+    return normalize(centre_crop(resize(seen, size)))
 
 
 def rotate(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -35,34 +44,35 @@ def rotate(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def jpeg_round_trip(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Through JPEG as in training: PIL encodes as TensorFlow does, but decodes otherwise."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0")
-    # Looked up late: only this step needs it.
-    decoder = importlib.import_module("simplejpeg")
-    return decoder.decode_jpeg(buffer.getvalue(), "RGB", fastdct=True, fastupsample=False)
+    """Through a JPEG file and back, as every picture in training was.
+
+    Raises:
+      DecoderMissingError: if simplejpeg is not installed.
+    """
+    return decode(encode(image))
 
 
 def resize(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "r r 3"]:
     """Lanczos with antialiasing, rounded half to even."""
     if image.shape[:2] == (size, size):
         return image
-    pixels = jnp.asarray(image, jnp.float32)
-    resized = jax.image.resize(pixels, (size, size, 3), "lanczos3", antialias=True)
-    return np.clip(np.round(np.asarray(resized)), 0, 255).astype(np.uint8)
+    return np.clip(np.round(lanczos.resize(image, size)), 0, 255).astype(np.uint8)
 
 
 def centre_crop(image: UInt8[np.ndarray, "r r 3"]) -> UInt8[np.ndarray, "r r 3"]:
     """The middle 90 % of the area, stretched back to the whole by corner-aligned bilinear."""
-    size = len(image)
-    side = np.float32(np.sqrt(CROP_AREA))
-    # Of both axes: the picture is square.
-    places = (1 - side) / 2 * (size - 1) + np.arange(size, dtype=np.float32) * side
+    last = np.float32(len(image) - 1)
+    side = np.sqrt(np.float32(CROP_AREA))
+    offset = (1 - side) / 2
+    # As TensorFlow rounds it: the crop is given by its corners.
+    step = (offset + side - offset) * last / last
+    places = offset * last + np.arange(len(image), dtype=np.float32) * step
     low, high = np.floor(places).astype(int), np.ceil(places).astype(int)
-    share = (places - low).astype(np.float32)
-    pixels = image.astype(np.float32) / np.float32(255)
-    rows = pixels[low] + (pixels[high] - pixels[low]) * share[:, None, None]
-    cropped = rows[:, low] + (rows[:, high] - rows[:, low]) * share[None, :, None]
+    share = places - np.floor(places)
+    pixels = image.astype(np.float32) * np.float32(1 / 255)
+    # Of both axes: the picture is square. Columns first.
+    columns = pixels[:, low] + (pixels[:, high] - pixels[:, low]) * share[None, :, None]
+    cropped = columns[low] + (columns[high] - columns[low]) * share[:, None, None]
     return np.minimum(np.clip(cropped, 0, 1) * np.float32(255.5), 255).astype(np.uint8)
 
 

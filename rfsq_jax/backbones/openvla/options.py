@@ -26,6 +26,8 @@ class OpenVLAOptions:
         left out where the checkpoint has one.
       blind: whether image tokens are zeros inside: a control that tells what can be done without
         looking. Heads cannot be blinded afterwards, for every feature mixes pictures and words.
+      jpeg: whether pictures go through JPEG first, as a simulator's or a camera's must; False where
+        they come out of JPEG files, as RLDS's do: train.features then decodes them as in training.
       dtype: of parameters and activations.
       chips: over how many of this host's devices the weights are split.
     """
@@ -35,6 +37,7 @@ class OpenVLAOptions:
     early_layer: int | None = None
     statistics: str | None = None
     blind: bool = False
+    jpeg: bool = True
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     chips: int = 1
 
@@ -43,7 +46,9 @@ class OpenVLAOptions:
             number = getattr(self, name)
             require(number is None or type(number) is int, name, "a whole number", number)
         require(type(self.chips) is int, "chips", "a whole number", self.chips)
-        require(type(self.blind) is bool, "blind", "True or False", self.blind)
+        for name in ("blind", "jpeg"):
+            switch = getattr(self, name)
+            require(type(switch) is bool, name, "True or False", switch)
         require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
         known = ("actions", "last")
         chosen = self.features is None or self.features in known

@@ -227,6 +227,7 @@ def test_pictures_are_not_rotated(base: Any) -> None:
         ({"statistics": "libero_goal"}, "key must be one of libero_spatial_no_noops"),
         ({"chips": "two"}, "chips must be a whole number"),
         ({"blind": 1}, "blind must be True or False"),
+        ({"jpeg": "no"}, "jpeg must be True or False"),
         ({"dtype": "int8"}, "dtype must be one of"),
     ],
 )

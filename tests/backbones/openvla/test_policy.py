@@ -89,6 +89,21 @@ def test_closing_is_zero_for_the_model_and_plus_one_for_the_robot(
     assert (oft._to_robot(answer)[..., 6] == command).all()
 
 
+@pytest.mark.parametrize(
+    ("token", "command"),
+    # The gripper's numbers are not restored: 0.0, 0.004, -0.004 and -1 close, 0.996 and 0.502 open.
+    [(31872, 1.0), (31871, 1.0), (31873, 1.0), (31999, 1.0), (31744, -1.0), (31807, -1.0)],
+)
+def test_tokens_close_and_open(base: OriginalPolicy, token: int, command: float) -> None:
+    answer = np.full((2, 7), 31872)
+    answer[:, 6] = token
+    got = base._to_robot(answer)
+    assert got.dtype == np.float32
+    assert (got[..., 6] == command).all()
+    # The token of 0.0 is the middle of each dim's range.
+    np.testing.assert_allclose(got[0, 0, :6], (LOW + HIGH)[:6] / 2, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", ["oft", "base"])
 def test_rows_do_not_see_each_other_and_answers_repeat(
     name: str, request: pytest.FixtureRequest
