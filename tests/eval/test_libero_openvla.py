@@ -115,7 +115,7 @@ def test_a_missing_decoder_is_named_before_anything_is_played(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "simplejpeg" else find(name)
     )
-    options = ["--policy", "openvla-oft", "--checkpoint", str(folder), *TINY_SIZE]
+    options = ["--policy", "openvla-oft", "--checkpoint", str(folder)]
     assert play(options, tmp_path / "run")[0] == 1
     assert 'pip install "rfsq-jax[openvla]"' in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

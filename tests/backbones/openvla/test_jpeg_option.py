@@ -28,8 +28,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_stored_pictures_go_through_jpeg_once(folders: dict[str, Path]) -> None:
     pytest.importorskip("simplejpeg")
     path, sentences = folders["openvla-oft"], ["put it here", "pick up"]
-    drawn: Any = get_backbone("openvla-oft", path=path, size="tiny")
-    stored: Any = get_backbone("openvla-oft", path=path, size="tiny", jpeg=False)
+    drawn: Any = get_backbone("openvla-oft", path=path)
+    stored: Any = get_backbone("openvla-oft", path=path, jpeg=False)
     shown = pictures(2, 64)
     decoded = np.stack([[images.jpeg_round_trip(each) for each in pair] for pair in shown])
     first = drawn.prepare(shown, sentences, states())["pixels"]
@@ -45,5 +45,5 @@ def test_a_missing_decoder_is_an_early_error(
     """When the backbone is made, not when a worker meets the first picture."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     with pytest.raises(DecoderMissingError, match=r'pip install "rfsq-jax\[openvla\]"'):
-        get_backbone(name, path=folders[name], size="tiny")
-    assert get_backbone(name, path=folders[name], size="tiny", jpeg=False).spec.name == name
+        get_backbone(name, path=folders[name])
+    assert get_backbone(name, path=folders[name], jpeg=False).spec.name == name
