@@ -7,9 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+
+pytest.importorskip("torch")
 
 from rfsq_jax.backbones.openvla import model
 from rfsq_jax.backbones.openvla.config import LlamaConfig, OFTConfig, OpenVLAConfig, VitConfig
+from rfsq_jax.backbones.openvla.layers import layer_norm, rms_norm
 from rfsq_jax.backbones.openvla.layout import parameter_table
 from rfsq_jax.weight_files import unflatten
 from tests.backbones.openvla.checkpoints import draw
@@ -58,3 +62,30 @@ def test_action_states_in_bfloat16() -> None:
     apart = np.linalg.norm(exact[0] - exact[1], axis=-1)
     wrong = np.linalg.norm(got - exact, axis=-1)
     assert (wrong < 0.1 * apart).all()
+
+
+def test_norms_are_exact_inside() -> None:
+    """Their result is rounded, and no step before; RMS before its scale, as in the released model.
+
+    In bfloat16, the mean and the differences to it would be a few per cent off.
+    """
+    rng = np.random.default_rng(1)
+    x, scale, bias = (rng.normal(at, 1, size) for at, size in ((8, (16, 512)), (1, 512), (0, 512)))
+    x, scale, bias = (jnp.asarray(each, jnp.bfloat16) for each in (x, scale, bias))
+    wide, scales, biases = (np.asarray(each, np.float64) for each in (x, scale, bias))
+    got = layer_norm({"scale": scale, "bias": bias}, x, 1e-6)
+    centred = wide - wide.mean(axis=-1, keepdims=True)
+    expected = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+    assert_rounded(got, expected * scales + biases)
+    got = rms_norm({"scale": scale}, x, 1e-6)
+    rounded = wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + 1e-6)
+    rounded = np.asarray(jnp.asarray(rounded, jnp.bfloat16), np.float64)
+    assert_rounded(got, rounded * scales)
+
+
+def assert_rounded(got: jax.Array, expected: np.ndarray) -> None:
+    assert got.dtype == jnp.bfloat16
+    wanted = jnp.asarray(expected, jnp.bfloat16)
+    # Float32's own rounding may tip a number that lies between two.
+    assert (np.asarray(got) == np.asarray(wanted)).mean() > 0.998
+    np.testing.assert_allclose(np.asarray(got, np.float64), expected, rtol=2**-7, atol=1e-5)
