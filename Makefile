@@ -1,5 +1,5 @@
 PYTHON ?= python3
-EXTRAS ?= sim,small,dev
+EXTRAS ?= sim,small,openvla,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

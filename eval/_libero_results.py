@@ -12,7 +12,6 @@ results.json has under "figures":
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eval import _libero_policy as policies
+from eval._libero_policy import AnyPolicy
+from rfsq_jax.backbones.openvla.policy import OriginalPolicy
 from rfsq_jax.evaluation.log import Record
-from rfsq_jax.evaluation.profile import draft_figures, time_policy
+from rfsq_jax.evaluation.profile import draft_figures, time_original, time_policy
 from rfsq_jax.evaluation.protocol import Protocol, deviations
 from rfsq_jax.evaluation.run import EpisodeError
 from rfsq_jax.evaluation.serving import Question, Server, rows_are_independent
 from rfsq_jax.evaluation.summary import episode_rows, suite_figures, time_figures
 from rfsq_jax.evaluation.versions import known_changes
 from rfsq_jax.libero.tasks import Task
-from rfsq_jax.policy import Policy
-from rfsq_jax.policy_files import resolve
 from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.results import write_results
 
@@ -40,11 +40,15 @@ PROFILE, ERRORS = "profile.json", "errors.json"
 
 
 def identity(
-    config: LiberoConfig, protocol: Protocol, batch: int, simulator: dict[str, Any]
+    config: LiberoConfig,
+    policy: AnyPolicy,
+    protocol: Protocol,
+    batch: int,
+    simulator: dict[str, Any],
 ) -> dict[str, Any]:
     """What decides how each episode ends; which episodes are played may change between runs."""
     return {
-        "policy": policy_sha256(resolve(config.policy)),
+        "policy": policies.sha256(config, policy),
         "mode": config.mode,
         "batch": batch,
         "protocol": dataclasses.asdict(protocol),
@@ -52,16 +56,8 @@ def identity(
     }
 
 
-def policy_sha256(folder: Path) -> str:
-    """A hash of all the policy's files."""
-    digest = hashlib.sha256()
-    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def describe_run(
-    config: LiberoConfig, policy: Policy, protocol: Protocol, server: Server, simulator: Any
+    config: LiberoConfig, policy: AnyPolicy, protocol: Protocol, server: Server, simulator: Any
 ) -> dict[str, Any]:
     """What is known without any episode."""
     independent = rows_are_independent(policy, _noise(policy), server.batch)
@@ -72,7 +68,7 @@ def describe_run(
             "depend on the number of workers; --batch 1 avoids it"
         )
     return {
-        "policy": policy_figures(config, policy),
+        "policy": policies.describe(config, policy),
         "protocol": dataclasses.asdict(protocol),
         "deviations": deviations(protocol, config.trials, bool(config.tasks)),
         "simulator": simulator,
@@ -82,24 +78,9 @@ def describe_run(
     }
 
 
-def policy_figures(config: LiberoConfig, policy: Policy) -> dict[str, Any]:
-    """What was evaluated."""
-    parts = policy.parts
-    return {
-        "name": config.policy,
-        "sha256": policy_sha256(resolve(config.policy)),
-        "backbone": parts.backbone,
-        "backbone_version": parts.backbone_version,
-        "kind": parts.config.kind,
-        "blind": parts.config.main.blind,
-        "mode": config.mode,
-        "horizon": policy.horizon,
-    }
-
-
 def measure(
     config: LiberoConfig,
-    policy: Policy,
+    policy: AnyPolicy,
     server: Server,
     records: Sequence[Record],
     chosen: Sequence[Task],
@@ -115,15 +96,16 @@ def measure(
     }
 
 
-def profile_of(path: Path, policy: Policy, server: Server) -> dict[str, Any]:
+def profile_of(path: Path, policy: AnyPolicy, server: Server) -> dict[str, Any]:
     """Measures the policy on questions of this run; a finished run keeps its measurement."""
     if path.exists() and not server.sample:
         return read_json(path)
     sample = server.sample or [_noise(policy)]
-    profile = {
-        "seconds": time_policy(policy, sample, server.batch),
-        "draft": draft_figures(policy, sample) if server.sample else None,
-    }
+    if isinstance(policy, OriginalPolicy):
+        profile = {"seconds": time_original(policy, sample, server.batch), "draft": None}
+    else:
+        drafted = draft_figures(policy, sample) if server.sample else None
+        profile = {"seconds": time_policy(policy, sample, server.batch), "draft": drafted}
     write_json(path, profile)
     return profile
 
@@ -144,7 +126,7 @@ def refuse(config: LiberoConfig, figures: dict[str, Any], errors: Sequence[Episo
     return 1
 
 
-def _noise(policy: Policy) -> Question:
+def _noise(policy: AnyPolicy) -> Question:
     """A question without meaning."""
     spec = policy.backbone.spec
     shape = (spec.cameras, spec.image_size, spec.image_size, 3)

@@ -2,6 +2,7 @@
 
     python -m eval.libero                                    a thin slice of LIBERO-Spatial
     python -m eval.libero --policy runs/heads/small/policy --suite libero_object --trials 50
+    python -m eval.libero --policy openvla-oft --checkpoint DIR --trials 50
 
 A killed run goes on when the same command is given again. Errors are no failures: an episode that
 cannot be played is tried once more, and if that fails no rate is printed.
@@ -14,8 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval import _libero_policy as policies
 from eval import _libero_results as results
+from eval._libero_policy import AnyPolicy
+from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.checks import require, require_positive
+from rfsq_jax.data.jpeg import DecoderMissingError
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial
@@ -29,7 +34,7 @@ from rfsq_jax.evaluation.worker import Job, Videos
 from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.libero.install import RenderingError
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states, tasks
-from rfsq_jax.policy import Mode, Policy
+from rfsq_jax.policy import Mode
 from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
@@ -42,7 +47,10 @@ class LiberoConfig:
     """Options of eval.libero.
 
     Attributes:
-      policy: a bundled name, or a folder that train.heads wrote.
+      policy: a bundled name, a folder that train.heads wrote, or openvla or openvla-oft: the
+        original model of a checkpoint, with its own actions.
+      checkpoint: folder of the backbone's weights, for a backbone that has none of its own.
+      backbone_options: further options of the backbone, such as "chips 4" for OpenVLA.
       suite: suites, such as libero_spatial libero_spatial_swap; "all" is the five original ones.
       tasks: indices of the tasks of each suite; all by default.
       trials: episodes per task; the official protocol has 50.
@@ -60,6 +68,8 @@ class LiberoConfig:
     """
 
     policy: str = "small"
+    checkpoint: Path | None = None
+    backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
     suite: tuple[str, ...] = ("libero_spatial",)
     tasks: tuple[int, ...] = ()
     trials: int = 2
@@ -90,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         chosen = choose_tasks(config)
         simulator = describe_simulator()
-        policy = Policy.from_pretrained(config.policy, mode=config.mode)
+        policy = policies.load(config)
         protocol = protocol_of(config, policy)
         server = Server(policy, config.batch or default_batch())
-    except (FileNotFoundError, ValueError, RenderingError) as error:
+    except (FileNotFoundError, ValueError, DecoderMissingError, RenderingError) as error:
         print(f"eval.libero: {error}", file=sys.stderr)
         return 1
-    claim_folder(config.output, results.identity(config, protocol, server.batch, simulator))
+    claim_folder(config.output, results.identity(config, policy, protocol, server.batch, simulator))
     records, errors = evaluate(config, protocol, server, chosen)
     figures = results.describe_run(config, policy, protocol, server, simulator)
     for warning in figures["warnings"]:
@@ -137,7 +147,7 @@ def choose_tasks(config: LiberoConfig) -> list[Task]:
     return chosen
 
 
-def protocol_of(config: LiberoConfig, policy: Policy) -> Protocol:
+def protocol_of(config: LiberoConfig, policy: AnyPolicy) -> Protocol:
     """How episodes are played.
 
     Raises:

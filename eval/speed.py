@@ -1,7 +1,7 @@
 """Measures training and coding speed: robust against naive, and both against eager PyTorch.
 
     python -m eval.speed
-    python -m eval.speed --rounds 20 --output runs/speed
+    python -m eval.speed --openvla --help
 
 Everything runs interleaved, in rounds, and ratios are taken within a round. PyTorch
 is measured where it is installed.
@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from eval import _openvla_speed
 from eval._timing import Spread, Work, busy_note, rate, ratio, take_turns
 from rfsq_jax import autoencoder
 from rfsq_jax.autoencoder import AutoencoderConfig
@@ -52,6 +53,7 @@ class SpeedConfig:
       batch_size: chunks in a training step.
       calls: calls in one turn when single chunks are coded.
       large_batch: chunks in one call when many are coded.
+      openvla: times OpenVLA instead; `--openvla --help` shows its options.
     """
 
     output: Path = Path("runs/speed")
@@ -61,15 +63,20 @@ class SpeedConfig:
     batch_size: int = 64
     calls: int = 100
     large_batch: int = 4096
+    openvla: bool = False
 
     def __post_init__(self) -> None:
-        counts = [field.name for field in dataclasses.fields(self) if field.name != "output"]
-        require_positive(self, *counts)
+        fields = {field.name for field in dataclasses.fields(self)}
+        require_positive(self, *sorted(fields - {"output", "openvla"}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
-    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--openvla" in arguments:
+        arguments.remove("--openvla")
+        return _openvla_speed.main(arguments)
+    config = parse(SpeedConfig, arguments, description=(__doc__ or "").split("\n\n")[0])
     device, note = torch_device(), busy_note()
     chunks = example_chunks(config.large_batch)
     groups = {

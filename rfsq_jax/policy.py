@@ -78,7 +78,11 @@ class Policy:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | Path, backbone: Backbone | None = None, mode: Mode = "greedy"
+        cls,
+        path_or_name: str | Path,
+        backbone: Backbone | None = None,
+        mode: Mode = "greedy",
+        **backbone_options: Any,
     ) -> Policy:
         """Loads a bundled policy by name ("small") or a folder that `save_pretrained` wrote.
 
@@ -86,6 +90,8 @@ class Policy:
           path_or_name: which.
           backbone: by default the one that the policy names.
           mode: see `__init__`.
+          backbone_options: of the backbone that the policy names, beside those that its heads were
+            trained with: `path`, for a backbone without weights of its own.
 
         Raises:
           FileNotFoundError: if there is no such name or folder; it lists the names.
@@ -93,7 +99,11 @@ class Policy:
             allow the mode.
         """
         parts = load_policy(resolve(path_or_name))
-        return cls(parts, get_backbone(parts.backbone) if backbone is None else backbone, mode)
+        if backbone is None:
+            backbone = get_backbone(
+                parts.backbone, **{**parts.backbone_options, **backbone_options}
+            )
+        return cls(parts, backbone, mode)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes heads and tokenizer, not the backbone; the folder is whole or absent."""
@@ -116,7 +126,7 @@ class Policy:
             observations.images, observations.instructions, observations.state
         )
         state = np.asarray(observations.state, np.float32)
-        padded = jax.tree.map(_padded, (inputs, state))
+        padded = jax.tree.map(padded_rows, (inputs, state))
         values = self._act(self.backbone.params, self.parts.params, *padded)
         return self._to_robot(np.asarray(values)[: len(state)])
 
@@ -158,7 +168,7 @@ def _check_mode(parts: PolicyParts, mode: str) -> None:
         raise ValueError("mode 'early_exit' needs a calibrated threshold, got none")
 
 
-def _padded(leaf: np.ndarray) -> np.ndarray:
+def padded_rows(leaf: np.ndarray) -> np.ndarray:
     """Pads a batch to a power of two, by its first row, so that few programs are compiled."""
     missing = (1 << (len(leaf) - 1).bit_length()) - len(leaf)
     return np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf

@@ -7,6 +7,7 @@ the statistics of the state, the early-exit threshold and the hash of weights.np
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.backbones.protocol import Depth
 from rfsq_jax.heads import model
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
@@ -48,6 +50,7 @@ class PolicyParts:
       statistics: of the state.
       tokenizer: decodes what the heads predict.
       threshold: draft confidence from which an early exit is worth it; None before calibration.
+      backbone_options: the backbone's options when the heads were trained, without paths.
     """
 
     backbone: str
@@ -58,6 +61,7 @@ class PolicyParts:
     statistics: ProprioStatistics
     tokenizer: ActionTokenizer
     threshold: float | None = None
+    backbone_options: Mapping[str, BackboneOption] = dataclasses.field(default_factory=dict)
 
 
 def resolve(path_or_name: str | Path) -> Path:
@@ -83,7 +87,11 @@ def save_policy(folder: Path, parts: PolicyParts) -> None:
         parts.tokenizer.save_pretrained(temporary / TOKENIZER)
         description = {
             "format_version": FORMAT_VERSION,
-            "backbone": {"name": parts.backbone, "version": parts.backbone_version},
+            "backbone": {
+                "name": parts.backbone,
+                "version": parts.backbone_version,
+                "options": dict(parts.backbone_options),
+            },
             "config": dataclasses.asdict(parts.config),
             "shape": {
                 "early": dataclasses.asdict(parts.shape.early),
@@ -120,6 +128,8 @@ def load_policy(folder: Path) -> PolicyParts:
         statistics=ProprioStatistics(**state),
         tokenizer=ActionTokenizer.from_pretrained(folder / TOKENIZER),
         threshold=description["threshold"],
+        # Policies of the small backbone were written without.
+        backbone_options=description["backbone"].get("options", {}),
     )
 
 

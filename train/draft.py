@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.options import with_path
 from rfsq_jax.checks import require
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import model
@@ -37,6 +38,7 @@ class DraftRun:
     Attributes:
       policy: a bundled name, or a folder that train.heads wrote; token heads with a draft.
       features: folder of train.features that the policy was trained on.
+      checkpoint: folder of the backbone's weights, for a backbone that has none of its own.
       training: how.
       max_excess: how much larger the mean error may be with early exits where the threshold is
         chosen, relative; more held-out episodes allow to come closer to what is wanted.
@@ -45,6 +47,7 @@ class DraftRun:
 
     policy: str
     features: Path = Path("runs/features/small")
+    checkpoint: Path | None = None
     training: DraftTraining = DraftTraining()
     max_excess: float = MAX_EXCESS
     output: Path = Path("runs/draft/small")
@@ -96,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parts.config.draft is None:
         raise SystemExit(f"--policy must have token heads with a draft, got {config.policy}")
     store = FeatureStore.open(config.features)
-    store.require(get_backbone(parts.backbone).spec, parts.tokenizer)
+    options = with_path(parts.backbone_options, config.checkpoint)
+    store.require(get_backbone(parts.backbone, **options).spec, parts.tokenizer)
     claim_folder(config.output, dataclasses.asdict(config))
     taught, figures = teach(config, parts, store)
     save_policy(config.output / "policy", taught)

@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.data.jpeg import require_decoder
 from rfsq_jax.features.clips import Clip, load_recordings, make_clips, shards_of
 from rfsq_jax.features.extract import Tally, extract, finished_bytes, shard_folder
 from rfsq_jax.features.run import FeaturesRun
@@ -31,7 +32,10 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
 
     Raises:
       ValueError: if the tokenizer's chunks have another length than the run's.
+      DecoderMissingError: if simplejpeg is needed and not installed.
     """
+    if run.as_tensorflow:
+        require_decoder()
     if tokenizer.horizon != run.horizon:
         raise ValueError(
             f"horizon must be the tokenizer's ({tokenizer.horizon}), got {run.horizon}"
@@ -68,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Makes frozen features of demonstrations.",
         part=(PolicyRun, "features"),
     )
-    backbone = get_backbone(run.backbone)
+    backbone = get_backbone(run.backbone, **run.all_backbone_options)
     make_features(run, backbone, ActionTokenizer.from_pretrained(run.tokenizer))
     return 0
 

@@ -5,12 +5,12 @@ python -m train.heads --config configs/small.py
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones.options import lasting
 from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
@@ -66,6 +66,7 @@ def train_policy(
     parts = PolicyParts(
         backbone=spec.name,
         backbone_version=spec.version,
+        backbone_options=lasting(config.features.backbone_options),
         config=training.model,
         shape=shape,
         params=params,
@@ -93,12 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     description = "Trains a policy's heads on frozen features."
     config = commands.parse_with_file(PolicyRun, argv, description=description)
-    spec = get_backbone(config.features.backbone).spec
-    store = FeatureStore.open(config.features.output)
+    features = config.features
+    spec = get_backbone(features.backbone, **features.all_backbone_options).spec
+    store = FeatureStore.open(features.output)
     tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
     store.require(spec, tokenizer)
     versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
-    claim_folder(config.output, {**dataclasses.asdict(config), **versions})
+    claim_folder(config.output, {**config.identity(), **versions})
     parts, figures = train_policy(config, spec, store, tokenizer)
     save_policy(config.output / "policy", parts)
     show(config, figures)

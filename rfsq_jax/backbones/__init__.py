@@ -14,7 +14,7 @@ def get_backbone(name: str, **options: Any) -> Backbone:
 
     Args:
       name: one of `backbone_names()`.
-      options: of that backbone, such as "config".
+      options: of that backbone, such as "config" of the small one, or "path" of OpenVLA's.
 
     Raises:
       ValueError: for an unknown name; the message lists the names.
@@ -35,7 +35,25 @@ def backbone_names() -> tuple[str, ...]:
 def _small(**options: Any) -> Backbone:
     from rfsq_jax.backbones.small import SmallBackbone
 
+    if "path" in options:
+        raise ValueError(f"path must not be given: small has weights, got {options['path']}")
     return SmallBackbone(**options)
 
 
-_MAKERS: dict[str, Callable[..., Backbone]] = {"small": _small}
+def _openvla(**options: Any) -> Backbone:
+    from rfsq_jax.backbones.openvla.backbone import BASE, OpenVLABackbone
+
+    return OpenVLABackbone(BASE, **options)
+
+
+def _openvla_oft(**options: Any) -> Backbone:
+    from rfsq_jax.backbones.openvla.backbone import OFT, OpenVLABackbone
+
+    return OpenVLABackbone(OFT, **options)
+
+
+_MAKERS: dict[str, Callable[..., Backbone]] = {
+    "small": _small,
+    "openvla": _openvla,
+    "openvla-oft": _openvla_oft,
+}

@@ -9,19 +9,20 @@ Axes: N steps · M frames wanted · K stored state dims · H, W image.
 from __future__ import annotations
 
 import dataclasses
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Float32, Int, UInt8
 from scipy.spatial.transform import Rotation
 
 from rfsq_jax.data.episodes import ACTION_DIM, METRES_PER_ACTION, RADIANS_PER_ACTION, Episode
+from rfsq_jax.data.jpeg import decode_any
 from rfsq_jax.data.tfds import Shard, find_shards
 from rfsq_jax.data.tfrecord import Feature, parse_example, read_record, read_records
+
+Decode = Callable[[bytes], UInt8[np.ndarray, "h w 3"]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,16 +104,29 @@ def read_shard(shard: Shard, *, images: bool = False, fields: RldsFields = LIBER
 
 
 def read_frames(
-    path: Path, place: int, frames: Int[np.ndarray, " m"], fields: RldsFields = LIBERO
+    path: Path,
+    place: int,
+    frames: Int[np.ndarray, " m"],
+    fields: RldsFields = LIBERO,
+    *,
+    decode: Decode = decode_any,
 ) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
     """Decodes these steps' pictures of one episode of a file, by camera.
+
+    Args:
+      path: a TFRecord file.
+      place: of the episode in it.
+      frames: the steps.
+      fields: how the data set is laid out.
+      decode: makes pixels of a stored picture; `data.jpeg.decode` does it as TensorFlow.
 
     Raises:
       FileNotFoundError, IndexError: if there is no such file or episode.
       ValueError: if the record is damaged.
     """
     source = f"{path.name}/{place}"
-    return _pictures(_parse(read_record(path, place), path, place), source, fields, frames)
+    record = _parse(read_record(path, place), path, place)
+    return _pictures(record, source, fields, frames, decode)
 
 
 def _parse(data: bytes, path: Path, place: int) -> dict[str, Feature]:
@@ -186,22 +200,22 @@ def _pictures(
     source: str,
     fields: RldsFields,
     frames: Int[np.ndarray, " m"],
+    decode: Decode = decode_any,
 ) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
     steps = len(_numbers(record, "steps/action", source, ACTION_DIM))
     found = {}
     for camera, name in fields.images.items():
         encoded = _bytes(record, f"steps/observation/{name}", source, steps)
         found[camera] = np.stack(
-            [_decode(encoded[frame], source, frame) for frame in frames.tolist()]
+            [_decoded(encoded[frame], source, frame, decode) for frame in frames.tolist()]
         )
     return found
 
 
-def _decode(encoded: bytes, source: str, frame: int) -> UInt8[np.ndarray, "h w 3"]:
+def _decoded(encoded: bytes, source: str, frame: int, decode: Decode) -> UInt8[np.ndarray, "h w 3"]:
     try:
-        with PIL.Image.open(io.BytesIO(encoded)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
+        return decode(encoded)
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{source}: the picture of step {frame} cannot be decoded: {error}"
         ) from error

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rfsq_jax.backbones.openvla.policy import OriginalPolicy
 from rfsq_jax.evaluation.serving import Question, stack
 from rfsq_jax.heads import model, proprio
 from rfsq_jax.heads.decoding import greedy_logits, speculate
@@ -48,6 +49,21 @@ def time_policy(policy: Policy, questions: Sequence[Question], batch: int) -> di
     if policy.parts.config.kind == "tokens":
         logits = stages.heads(features, state)
         parts["decode"] = lambda: stages.decode(logits)
+    return {name: _median_seconds(work) for name, work in parts.items()}
+
+
+def time_original(
+    policy: OriginalPolicy, questions: Sequence[Question], batch: int
+) -> dict[str, float]:
+    """As `time_policy`, for a model with its own head: preprocess, backbone, and "act"."""
+    seen = stack([questions[index % len(questions)] for index in range(batch)])
+    prepare = policy.backbone.prepare
+    inputs = prepare(seen.images, seen.instructions, seen.state)
+    parts: dict[str, Callable[[], Any]] = {
+        "preprocess": lambda: prepare(seen.images, seen.instructions, seen.state),
+        "backbone": lambda: policy.answer(inputs),
+        "act": lambda: policy.act(seen),
+    }
     return {name: _median_seconds(work) for name, work in parts.items()}
 
 

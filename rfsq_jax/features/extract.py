@@ -172,7 +172,7 @@ class _Extraction:
             return self._local.pool.submit(replay_pictures, demonstration, clip.frames, size)
         read: Future[Pictures] = Future()
         try:
-            read.set_result(stored_pictures(clip))
+            read.set_result(stored_pictures(clip, self.run.as_tensorflow))
         except (ValueError, OSError) as error:
             read.set_exception(error)
         return read

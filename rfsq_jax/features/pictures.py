@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from scipy.spatial.transform import Rotation
 
+from rfsq_jax.data import jpeg
 from rfsq_jax.data.hdf5 import read_frames as read_hdf5_frames
 from rfsq_jax.data.rlds import read_frames as read_record_frames
 from rfsq_jax.features.clips import Clip
@@ -48,17 +49,27 @@ def replay_pictures(
     return np.stack(pictures)
 
 
-def stored_pictures(clip: Clip) -> UInt8[np.ndarray, "m c h w 3"]:
+def stored_pictures(clip: Clip, as_tensorflow: bool = False) -> UInt8[np.ndarray, "m c h w 3"]:
     """Reads the clip's pictures from its HDF5 or TFRecord file.
 
+    Args:
+      clip: whose recording has a file.
+      as_tensorflow: whether JPEG is decoded as TensorFlow does, for backbones whose training did.
+
     Raises:
-      ValueError: if the file is damaged, or has not such pictures of both cameras, of one size.
+      ValueError: if the file is damaged, has not such pictures of both cameras, of one size, or
+        holds no JPEG to decode.
     """
     assert clip.recording.file is not None
     path, place = clip.recording.file
-    read = read_record_frames if ".tfrecord" in path.name else read_hdf5_frames
-    images = read(path, place, clip.frames)
     source = clip.recording.episode.source
+    if ".tfrecord" in path.name:
+        decode = jpeg.decode if as_tensorflow else jpeg.decode_any
+        images = read_record_frames(path, place, clip.frames, decode=decode)
+    elif as_tensorflow:
+        raise ValueError(f"{source} holds no JPEG files: backbone_options must be without jpeg")
+    else:
+        images = read_hdf5_frames(path, place, clip.frames)
     if not all(camera in images for camera in POLICY_CAMERAS):
         raise ValueError(
             f"{source} must hold pictures of {', '.join(POLICY_CAMERAS)}, "

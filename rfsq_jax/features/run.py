@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+from rfsq_jax.backbones.options import BackboneOption, with_path
 from rfsq_jax.checks import require, require_positive
 from rfsq_jax.tokenizer import HORIZON
 
@@ -19,6 +20,8 @@ class FeaturesRun:
 
     Attributes:
       backbone: name of the frozen backbone.
+      checkpoint: folder of its weights, for a backbone that has none of its own.
+      backbone_options: further options of that backbone by name, such as early_layer of OpenVLA's.
       suites: whose bundled demonstrations are replayed; their split is that of train.ae, whatever
         else there is.
       demos: more demonstrations to replay: HDF5 files that train.demos wrote, or folders of them.
@@ -39,6 +42,8 @@ class FeaturesRun:
     """
 
     backbone: str = "small"
+    checkpoint: Path | None = None
+    backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
     suites: tuple[str, ...] = ("libero_spatial", "libero_object")
     demos: tuple[Path, ...] = ()
     images: tuple[Path, ...] = ()
@@ -65,10 +70,34 @@ class FeaturesRun:
         require(self.split in known, "split", f"one of {known}", self.split)
         known = ("float16", "bfloat16")
         require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+        fits = not self.as_tensorflow or (bool(self.images) and not self.demos)
+        wanted = "without jpeg False where pictures are drawn"
+        require(fits, "backbone_options", wanted, self.backbone_options)
+
+    @property
+    def all_backbone_options(self) -> dict[str, Any]:
+        """What `get_backbone` takes besides the name."""
+        return with_path(self.backbone_options, self.checkpoint)
+
+    @property
+    def as_tensorflow(self) -> bool:
+        """Whether stored JPEG is decoded as TensorFlow does: the option jpeg False asks for it."""
+        return self.backbone_options.get("jpeg") is False
 
     def identity(self) -> dict[str, Any]:
-        """The options that decide what is in the folder."""
+        """The options that decide what is in the folder.
+
+        Where the backbone's weights lie does not; which they are, its version says.
+        """
         options = dataclasses.asdict(self)
         for name in ("output", "workers", "batch_size"):
             options.pop(name)
-        return options
+        return without_defaults(options)
+
+
+def without_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """Drops the backbone's folder, and its options where there are none, as in older runs."""
+    kept = {name: value for name, value in options.items() if name != "checkpoint"}
+    if not kept["backbone_options"]:
+        kept.pop("backbone_options")
+    return kept

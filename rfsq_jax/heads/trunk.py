@@ -24,6 +24,11 @@ class Trunk(nnx.Module):
     """Features and normalised state -> one hidden vector per step of the chunk."""
 
     def __init__(self, config: TrunkConfig, depth: Depth, horizon: int, *, rngs: nnx.Rngs) -> None:
+        if config.blind and depth.image_tokens == depth.tokens:
+            raise ValueError(
+                f"blind must be False for this backbone: each of its {depth.tokens} tokens mixes "
+                "pictures and words; give the backbone its option blind and make features again"
+            )
         width, dtype = config.width, jnp.dtype(config.dtype)
         self.image_tokens = depth.image_tokens
         self.blind = config.blind

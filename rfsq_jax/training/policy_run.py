@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-from rfsq_jax.features.run import FeaturesRun
+from rfsq_jax.features.run import FeaturesRun, without_defaults
 from rfsq_jax.training.heads import HeadsTraining
 
 
@@ -24,3 +25,8 @@ class PolicyRun:
     training: HeadsTraining = HeadsTraining()
     tokenizer: str = "libero"
     output: Path = Path("runs/heads/small")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide what is in the heads' folder."""
+        options = dataclasses.asdict(self)
+        return {**options, "features": without_defaults(options["features"])}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from rfsq_jax.data import jpeg
 from rfsq_jax.data.rlds import BRIDGE, LIBERO, read_frames, read_rlds
 from tests.data.rlds_folders import (
     describe,
@@ -60,6 +61,23 @@ def test_jpeg_is_close_to_what_it_was_made_of(tmp_path):
     images = read_rlds(folder, images=True)[0].images
     assert images is not None
     assert np.abs(images["agentview"][0].astype(int) - picture).mean() < 4
+
+
+def test_jpeg_as_tensorflow_decodes_it(tmp_path):
+    pytest.importorskip("simplejpeg")
+    y, x = np.mgrid[:32, :32]
+    picture = np.stack([x * 8, y * 8, (x * y) % 256], axis=-1).astype(np.uint8)
+    file = jpeg.encode(picture)
+    write_one(tmp_path, **{"steps/observation/image": [file] * 6})
+    frames = np.array([0, 5])
+    # The wrist's are PNG, which a decoder of JPEG must refuse.
+    with pytest.raises(ValueError, match="the picture of step 0 cannot be decoded"):
+        read_frames(tmp_path / FILE, 0, frames, decode=jpeg.decode)
+    names = ("image", "wrist_image")
+    write_one(tmp_path, **{f"steps/observation/{name}": [file] * 6 for name in names})
+    got = read_frames(tmp_path / FILE, 0, frames, decode=jpeg.decode)["agentview"]
+    np.testing.assert_array_equal(got, [jpeg.decode(file)] * 2)
+    assert (got != read_frames(tmp_path / FILE, 0, frames)["agentview"]).any()
 
 
 def test_bridge_is_turned_into_the_environments_units(tmp_path):

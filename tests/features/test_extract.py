@@ -170,11 +170,23 @@ def test_figures_are_written(tmp_path):
         ({"split": "test"}, "split must be one of"),
         ({"dtype": "float64"}, "dtype must be one of"),
         ({"held_out": 1.0}, "held_out must be in"),
+        ({"backbone_options": {"jpeg": False}}, "without jpeg False where pictures are drawn"),
+        (
+            {"backbone_options": {"jpeg": False}, "images": (Path("a"),), "demos": (Path("b"),)},
+            "without jpeg False where pictures are drawn",
+        ),
     ],
 )
 def test_options_validate_themselves(options, message, unchecked_types):
     with pytest.raises(ValueError, match=message):
         FeaturesRun(**options)
+
+
+def test_stored_pictures_may_be_out_of_jpeg_files():
+    options: dict[str, bool | int | str] = {"jpeg": False}
+    run = FeaturesRun(images=(Path("a"),), backbone_options=options)
+    assert run.all_backbone_options == options
+    assert run.identity() != FeaturesRun(images=(Path("a"),)).identity()
 
 
 def test_no_files_and_another_horizon_are_refused(tmp_path):

@@ -47,10 +47,10 @@ def test_a_failing_clip_is_named_and_finished_shards_stay(tmp_path, monkeypatch)
     run = run_of(tmp_path, workers=1)
     read, broken = extract.stored_pictures, "put_it_there_demo.hdf5/demo_2"
 
-    def fail(clip):
+    def fail(clip, as_tensorflow):
         if clip.recording.episode.source == broken:
             raise ValueError("no such picture")
-        return read(clip)
+        return read(clip, as_tensorflow)
 
     monkeypatch.setattr(extract, "stored_pictures", fail)
     with pytest.raises(ValueError, match="no such picture") as raised:
@@ -74,7 +74,7 @@ def test_an_instruction_that_the_backbone_refuses_is_named(tmp_path):
 
 @pytest.mark.parametrize("lost", [BrokenPipeError, concurrent.futures.process.BrokenProcessPool])
 def test_a_lost_simulator_or_disk_ends_the_run(tmp_path, monkeypatch, lost):
-    def fail(clip):
+    def fail(clip, as_tensorflow):
         raise lost("gone")
 
     monkeypatch.setattr(extract, "stored_pictures", fail)

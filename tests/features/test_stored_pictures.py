@@ -1,12 +1,14 @@
 """Pictures read from files: only those that are used, the same from both formats."""
 
 import dataclasses
+import importlib.util
 
 import h5py
 import numpy as np
 import pytest
 
 from rfsq_jax.data import hdf5
+from rfsq_jax.data.jpeg import DecoderMissingError
 from rfsq_jax.data.rlds import read_rlds
 from rfsq_jax.features.clips import load_recordings, make_clips
 from rfsq_jax.features.pictures import stored_pictures
@@ -92,6 +94,22 @@ def test_pictures_that_do_not_fit_are_named(tmp_path, pictures, message):
     path = with_views(tmp_path, eye_in_hand_rgb=pictures)
     with pytest.raises(ValueError, match=rf"odd_demo\.hdf5/demo_\d .*{message}"):
         make(run_of(tmp_path, images=(path,)))
+
+
+def test_only_jpeg_files_are_taken_for_jpeg_files(tmp_path, monkeypatch):
+    """Pixels of HDF5 went through none; the PNG files of the RLDS folder are none."""
+    write_both(tmp_path)
+    options = {"backbone_options": {"jpeg": False}}
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(DecoderMissingError, match="simplejpeg"):
+            make(run_of(tmp_path, images=(tmp_path / "rlds",), **options))
+    assert not (tmp_path / "features").exists()
+    pytest.importorskip("simplejpeg")
+    with pytest.raises(ValueError, match="holds no JPEG files"):
+        make(run_of(tmp_path, images=(tmp_path / "put_it_here_demo.hdf5",), **options))
+    with pytest.raises(ValueError, match=r"the picture of step .* cannot be decoded"):
+        make(run_of(tmp_path, images=(tmp_path / "rlds",), output=tmp_path / "other", **options))
 
 
 def test_folders_without_demonstrations_are_refused(tmp_path):

@@ -1,0 +1,246 @@
+"""OpenVLA and OpenVLA-OFT as frozen backbones: pictures and an instruction to hidden states.
+
+Axes: B batch · C cameras · H, W image · S feature tokens · E width · P image tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, UInt8
+
+from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
+from rfsq_jax.backbones.openvla import images as pictures
+from rfsq_jax.backbones.openvla import model, wording
+from rfsq_jax.backbones.openvla.checkpoint import detect, load
+from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
+from rfsq_jax.backbones.openvla.identity import version_of
+from rfsq_jax.backbones.openvla.options import OpenVLAOptions
+from rfsq_jax.backbones.openvla.statistics import Statistics, data_sets, read_statistics
+from rfsq_jax.backbones.protocol import (
+    EARLY,
+    FINAL,
+    BackboneSpec,
+    Carry,
+    Depth,
+    Inputs,
+    Params,
+    require_depth,
+)
+from rfsq_jax.checks import require
+from rfsq_jax.data.jpeg import require_decoder
+from rfsq_jax.training.sharding import make_mesh
+
+BASE, OFT = "openvla", "openvla-oft"
+IMAGE_SIZE = 256
+PROMPT_BLOCK = 40
+"""Prompts are padded to a multiple: LIBERO's longest has 38 tokens, so one program serves all."""
+
+PREPROCESSING = (
+    "JPEG round trip at quality 95, lanczos3 to the model's resolution, the middle 90 % of the "
+    "area stretched back, DINO's and SigLIP's normalisation; the prompt around the instruction"
+)
+
+
+class OpenVLABackbone:
+    """See the module; implements `backbones.protocol.Backbone`.
+
+    Attributes:
+      folder: the checkpoint.
+      config: its sizes.
+      options: see `OpenVLAOptions`; nothing is left out.
+      statistics: of `options.statistics`; None where it is None.
+    """
+
+    def __init__(self, name: str, path: str | Path | None = None, **options: Any) -> None:
+        """Looks into the checkpoint; its weights are loaded when they are first asked for.
+
+        Args:
+          name: "openvla" or "openvla-oft".
+          path: the checkpoint's folder, or its name on the Hugging Face hub.
+          options: see `OpenVLAOptions`.
+
+        Raises:
+          ValueError: if the folder is none of this model's checkpoints, or is damaged, or an option
+            does not exist or fit.
+          DecoderMissingError: if pictures go through JPEG and simplejpeg is not installed.
+        """
+        given = OpenVLAOptions.of(options)
+        if given.jpeg:
+            require_decoder()
+        if path is None:
+            raise ValueError(f"path must be the folder of a checkpoint of {name}, got none")
+        self.folder = folder = resolve_checkpoint(path)
+        self.config = config = _config_of(name, folder)
+        self.options = given.resolved(config, folder)
+        self.statistics = _statistics_of(folder, config, self.options)
+        self._tokenizer = wording.read_tokenizer(folder)
+        self._spec = _spec_of(name, folder, config, self.options, self.statistics)
+        self._mesh = _mesh_of(given.chips)
+        self._lock, self._params = threading.Lock(), None
+        self._run = {
+            EARLY: jax.jit(lambda params, inputs: self.early(params, inputs)[0]),
+            FINAL: jax.jit(lambda params, inputs: self.late(params, self.early(params, inputs)[1])),
+        }
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Shapes, preprocessing and version."""
+        return self._spec
+
+    @property
+    def params(self) -> Params:
+        """The frozen weights, loaded at the first use."""
+        with self._lock:
+            if self._params is None:
+                self._params = self._load()
+            return self._params
+
+    def prepare(
+        self,
+        images: UInt8[np.ndarray, "b c h w 3"],
+        instructions: Sequence[str],
+        state: Float[np.ndarray, "b 8"],
+    ) -> Inputs:
+        """Pixels, token ids and, if the model takes it, the normalised state.
+
+        Pictures must be upright, as `Environment.render` and the readers of demonstrations give
+        them; nothing is rotated. Of more cameras than the model sees, the first ones are used.
+
+        Raises:
+          TypeError, ValueError: see `backbones.inputs`.
+        """
+        if getattr(images, "ndim", None) == 5:
+            images = images[:, : self.spec.cameras]
+        check_images(images, self.spec.cameras)
+        check_instructions(instructions, len(images))
+        check_state(state, len(images))
+        how = (self.config.image_size, self.options.jpeg)
+        pixels = [[pictures.prepare(each, *how) for each in sample] for sample in images]
+        prompts = [wording.prompt_ids(self._tokenizer, each) for each in instructions]
+        ids, lengths = wording.pad_prompts(prompts, PROMPT_BLOCK)
+        inputs = {"pixels": np.asarray(pixels), "prompt": ids, "lengths": lengths}
+        if _takes_state(self.config):
+            assert self.statistics is not None, "checked when the backbone was made"
+            inputs["state"] = self.statistics.normalize_state(state).astype(np.float32)
+        return inputs
+
+    def early(self, params: Params, inputs: Inputs) -> tuple[Float[Array, "b s e"], Carry]:
+        """Vision, projector and the first layers; features without the final norm."""
+        sequence = self._begin(params, inputs)
+        sequence = model.run(params, self.config, sequence, self._layers(EARLY))
+        return model.read_off(sequence), sequence
+
+    def late(self, params: Params, carry: Carry) -> Float[Array, "b s e"]:
+        """The remaining layers; features behind the final norm."""
+        sequence = model.run(params, self.config, carry, self._layers(FINAL))
+        return model.final_states(params, self.config, sequence)
+
+    def embed(
+        self,
+        images: UInt8[np.ndarray, "b c h w 3"],
+        instructions: Sequence[str],
+        state: Float[np.ndarray, "b 8"],
+        depth: str = FINAL,
+    ) -> Float[Array, "b s e"]:
+        """Features at a depth: [B, S, E] in `options.dtype`.
+
+        Raises:
+          TypeError, ValueError: as `prepare`; also for a depth that does not exist.
+        """
+        require_depth(depth)
+        return self._run[depth](self.params, self.prepare(images, instructions, state))
+
+    def _begin(self, params: Params, inputs: Inputs) -> model.Sequence:
+        """What goes into the first layer."""
+        images = self._image_tokens(params, inputs["pixels"])
+        prompt, lengths = jnp.asarray(inputs["prompt"]), jnp.asarray(inputs["lengths"])
+        if self.config.oft is None:
+            return model.base_sequence(params, images, prompt, lengths)
+        state = jnp.asarray(inputs["state"]) if self.config.oft.proprio else None
+        sequence = model.oft_sequence(params, self.config, images, prompt, lengths, state)
+        read = sequence.read if self.options.features == "actions" else sequence.read[:, :1]
+        return sequence._replace(read=read)
+
+    def _image_tokens(self, params: Params, pixels: Any) -> Float[Array, "b p e"]:
+        pixels = jnp.asarray(pixels, self.options.dtype)
+        tokens = model.image_tokens(params, self.config, pixels)
+        return jnp.zeros_like(tokens) if self.options.blind else tokens
+
+    def _layers(self, depth: str) -> range:
+        early, whole = self.options.early_layer, self.config.llama.depth
+        assert early is not None, "resolved"
+        return range(early) if depth == EARLY else range(early, whole)
+
+    def _load(self) -> Params:
+        dtype = jnp.dtype(self.options.dtype)
+        return load(self.folder, self.config, self._mesh, dtype)[1]
+
+
+def _mesh_of(chips: int) -> Mesh:
+    """This host's first devices: another host works on other pictures."""
+    devices = jax.local_devices()
+    require(chips <= len(devices), "chips", f"at most {len(devices)}, as there are", chips)
+    return make_mesh(data=1, tensor=chips, devices=devices[:chips])
+
+
+def _config_of(name: str, folder: Path) -> OpenVLAConfig:
+    config = detect(folder)
+    kind = BASE if config.oft is None else OFT
+    if kind != name:
+        raise ValueError(f"path must be a checkpoint of {name}, got one of {kind}: {folder}")
+    return config
+
+
+def _takes_state(config: OpenVLAConfig) -> bool:
+    return config.oft is not None and config.oft.proprio
+
+
+def _statistics_of(
+    folder: Path, config: OpenVLAConfig, options: OpenVLAOptions
+) -> Statistics | None:
+    if options.statistics is not None:
+        statistics = read_statistics(folder, options.statistics)
+        if _takes_state(config):
+            _ = statistics.state_range
+        return statistics
+    known = ", ".join(data_sets(folder))
+    require(not _takes_state(config), "statistics", f"one of {known}", None)
+    return None
+
+
+def _spec_of(
+    name: str,
+    folder: Path,
+    config: OpenVLAConfig,
+    options: OpenVLAOptions,
+    statistics: Statistics | None,
+) -> BackboneSpec:
+    decisive = dataclasses.asdict(options)
+    # The state's own numbers decide, not what they are called; a base model sees no state. Every
+    # picture goes through JPEG once, here or before.
+    for unseen in ("statistics", "chips", "jpeg"):
+        decisive.pop(unseen)
+    if _takes_state(config) and statistics is not None:
+        decisive["state"] = [each.tolist() for each in statistics.state_range]
+    slots = config.oft.slots if config.oft and options.features == "actions" else 1
+    # Every token mixes pictures and words, so that none is left for a blind head.
+    depth = Depth(tokens=slots, width=config.llama.width, image_tokens=slots)
+    assert options.cameras is not None, "resolved"
+    return BackboneSpec(
+        name=name,
+        version=version_of(folder, config, decisive | {"preprocessing": PREPROCESSING}),
+        cameras=options.cameras,
+        image_size=IMAGE_SIZE,
+        preprocessing=PREPROCESSING,
+        depths={EARLY: depth, FINAL: depth},
+    )

@@ -1,0 +1,90 @@
+"""What of a checkpoint becomes features."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.statistics import data_sets
+from rfsq_jax.checks import require, require_positive
+
+Features = Literal["actions", "last"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenVLAOptions:
+    """What of a checkpoint heads are shown, and how it is run.
+
+    Attributes:
+      cameras: how many pictures it sees; by default OFT two, the base model one.
+      features: "actions", the states of OFT's action slots, its default; or "last", the state at
+        the prompt's last token.
+      early_layer: layers of the language model before the early features; by default a quarter.
+      statistics: the data set whose statistics normalise the state, if the model takes it; may be
+        left out where the checkpoint has one.
+      blind: whether image tokens are zeros inside: a control that tells what can be done without
+        looking. Heads cannot be blinded afterwards, for every feature mixes pictures and words.
+      jpeg: whether pictures go through JPEG first, as a simulator's or a camera's must; False where
+        they come out of JPEG files, as RLDS's do: train.features then decodes them as in training.
+      dtype: of parameters and activations.
+      chips: over how many of this host's devices the weights are split.
+    """
+
+    cameras: int | None = None
+    features: Features | None = None
+    early_layer: int | None = None
+    statistics: str | None = None
+    blind: bool = False
+    jpeg: bool = True
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    chips: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("cameras", "early_layer"):
+            number = getattr(self, name)
+            require(number is None or type(number) is int, name, "a whole number", number)
+        require(type(self.chips) is int, "chips", "a whole number", self.chips)
+        for name in ("blind", "jpeg"):
+            switch = getattr(self, name)
+            require(type(switch) is bool, name, "True or False", switch)
+        require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
+        known = ("actions", "last")
+        chosen = self.features is None or self.features in known
+        require(chosen, "features", f"one of {', '.join(known)}", self.features)
+        known = ("bfloat16", "float32")
+        require(self.dtype in known, "dtype", f"one of {', '.join(known)}", self.dtype)
+        require_positive(self, "chips")
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> OpenVLAOptions:
+        """From names and values.
+
+        Raises:
+          ValueError: for an option that does not exist; it lists those that do.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(options) - set(known))
+        require(not unknown, "options", f"among {', '.join(known)}", ", ".join(unknown))
+        return cls(**options)
+
+    def resolved(self, config: OpenVLAConfig, folder: Path) -> OpenVLAOptions:
+        """The same with nothing left out that has a default.
+
+        Raises:
+          ValueError: if an option does not fit the model.
+        """
+        depth, is_oft = config.llama.depth, config.oft is not None
+        early = max(1, depth // 4) if self.early_layer is None else self.early_layer
+        require(0 < early < depth, "early_layer", f"in 1..{depth - 1}", early)
+        features = self.features or ("actions" if is_oft else "last")
+        require(is_oft or features == "last", "features", "last: it has no action slots", features)
+        names = data_sets(folder)
+        return dataclasses.replace(
+            self,
+            cameras=self.cameras or (2 if is_oft else 1),
+            early_layer=early,
+            features=features,
+            statistics=self.statistics or (names[0] if len(names) == 1 else None),
+        )
