@@ -36,7 +36,11 @@ def run(folder: Any, *options: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "config", "layers"), [("oft", TINY_OFT, "unrolled"), ("base", TINY, "scanned")]
+    ("name", "config", "layers"),
+    [
+        ("oft", TINY_OFT, "unrolled"),
+        pytest.param("base", TINY, "scanned", marks=pytest.mark.slow),
+    ],
 )
 def test_the_command_times_the_whole_and_the_parts(
     tmp_path, monkeypatch, capsys, name, config, layers
