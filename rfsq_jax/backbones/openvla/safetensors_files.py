@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,20 +15,36 @@ MAX_HEADER = 100_000_000
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """Where a tensor lies, in bytes of the file."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
 def open_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a file by name; they lie in the file until they are read.
 
     Raises:
-      ValueError: if the file is damaged or cut short; the message names the tensor.
+      ValueError: if the file is damaged or cut short; the message names the tensors.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing")
     size = path.stat().st_size
     header, start = _read_header(path, size)
-    if not size - start:
+    entries = {name: _parse(path, name, entry, start) for name, entry in header.items()}
+    if not entries:
         raise ValueError(f"{path} has no tensors")
+    cut = [f"{name} should end at byte {x.end}" for name, x in entries.items() if x.end > size]
+    if cut:
+        raise ValueError(f"{path} is cut short, at byte {size}: {'; '.join(cut)}")
     content = np.memmap(path, np.uint8, "r")
-    return {name: _view(path, name, entry, content, start) for name, entry in header.items()}
+    return {
+        name: content[x.begin : x.end].view(x.dtype).reshape(x.shape) for name, x in entries.items()
+    }
 
 
 def open_sharded(folder: Path) -> dict[str, np.ndarray]:
@@ -84,7 +101,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _view(path: Path, name: str, entry: Any, content: np.ndarray, start: int) -> np.ndarray:
+def _parse(path: Path, name: str, entry: Any, start: int) -> _Entry:
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
@@ -95,9 +112,4 @@ def _view(path: Path, name: str, entry: Any, content: np.ndarray, start: int) ->
         raise ValueError(f"{path}: {name} has a damaged entry {entry!r}")
     if end - begin != math.prod(shape) * DTYPES[dtype].itemsize:
         raise ValueError(f"{path}: {name} of shape {shape} cannot have {end - begin} bytes")
-    if start + end > len(content):
-        raise ValueError(
-            f"{path} is cut short: {name} should end at byte {start + end}, "
-            f"the file at {len(content)}"
-        )
-    return content[start + begin : start + end].view(DTYPES[dtype]).reshape(shape)
+    return _Entry(DTYPES[dtype], shape, start + begin, start + end)

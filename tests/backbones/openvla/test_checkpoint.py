@@ -1,7 +1,10 @@
 """Checkpoints that are whole load as they are; in others, what is wrong is named."""
 
 import json
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +13,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, TINY, TINY_OFT
-from rfsq_jax.backbones.openvla.layout import RULES, abstract_params, parameter_table
+from rfsq_jax.backbones.openvla.layout import PROPRIO, RULES, abstract_params, parameter_table
 from rfsq_jax.training.sharding import make_mesh, tree_shardings
 from tests.backbones.openvla.folders import write_folder, write_safetensors
 
@@ -58,25 +63,85 @@ def test_sharded_over_devices(tmp_path: Path) -> None:
     assert jax.tree.leaves(load(tmp_path, TINY_OFT)[1])[0].dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize("change", ["missing", "extra", "misshapen"])
-def test_tensors_that_do_not_fit_are_named(tmp_path: Path, change: str) -> None:
+CHANGES = ("missing", "extra", "misshapen")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("file", "key"), [("model", KEY), ("action_head", "model.fc2.bias"), (PROPRIO, "fc1.weight")]
+)
+def test_tensors_that_do_not_fit_are_named(
+    tmp_path: Path, file: str, key: str, change: str
+) -> None:
     files = tensors()
-    key = "surplus" if change == "extra" else KEY
-    if change == "missing":
-        del files["model"][key]
-    else:
-        files["model"][key] = np.ones((2, 3), np.float32)
+    message = spoil(files[file], key, change)
     write_folder(tmp_path, files)
-    with pytest.raises(ValueError, match=key):
-        load(tmp_path, TINY)
+    with pytest.raises(ValueError, match=f"{file}: {message}$"):
+        load(tmp_path, TINY_OFT)
 
 
-def test_truncated_shard_is_named(tmp_path: Path) -> None:
-    write_folder(tmp_path, tensors())
+def test_each_is_named(tmp_path: Path) -> None:
+    files = tensors()
+    keys = [KEY.replace("layers.1", f"layers.{layer}") for layer in range(3)]
+    messages = [spoil(files["model"], *each) for each in zip(keys, CHANGES, strict=True)]
+    write_folder(tmp_path, files)
+    with pytest.raises(ValueError, match="; model: ".join(messages)):
+        load(tmp_path, TINY_OFT)
+
+
+def spoil(several: dict[str, np.ndarray], key: str, change: str) -> str:
+    """Makes a tensor not fit, and returns the pattern of what must be said of it."""
+    if change == "extra":
+        several[f"{key}.surplus"] = np.ones((2, 3), np.float32)
+        return re.escape(f"{key}.surplus expected nothing, got (2, 3)")
+    shape = several[key].shape
+    if change == "missing":
+        del several[key]
+        return re.escape(f"{key} expected {shape}, got nothing")
+    several[key] = np.ones((2, 3), np.float32)
+    return re.escape(f"{key} expected {shape}, got (2, 3)")
+
+
+def test_truncated_tensors_are_each_named(tmp_path: Path) -> None:
+    files = tensors()
+    write_folder(tmp_path, files)
     shard = tmp_path / "model-00002-of-00004.safetensors"
-    shard.write_bytes(shard.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"00002.*is cut short: .* should end at byte"):
-        load(tmp_path, TINY)
+    *_, before, last = list(files["model"])[1::4]
+    shard.write_bytes(shard.read_bytes()[: -files["model"][last].nbytes - 5])
+    both = rf"00002.*is cut short.*: {re.escape(before)} should end .*; {re.escape(last)} should"
+    with pytest.raises(ValueError, match=both):
+        load(tmp_path, TINY_OFT)
+
+
+@pytest.mark.parametrize("side", ["action_head", PROPRIO])
+def test_truncated_side_files_are_named(tmp_path: Path, side: str) -> None:
+    write_folder(tmp_path, tensors())
+    path = tmp_path / f"{side}--150000_checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ValueError, match=f"{path.name} is no state dict that can be read"):
+        load(tmp_path, TINY_OFT)
+
+
+def test_side_files_are_not_run(tmp_path: Path) -> None:
+    write_folder(tmp_path, tensors())
+    proof = tmp_path / "proof"
+    path = tmp_path / "action_head--150000_checkpoint.pt"
+    torch.save({"module.model.fc1.weight": Runs(proof)}, path)
+    with pytest.raises(ValueError, match=rf"{path.name}.* asks for .*mkdir"):
+        load(tmp_path, TINY_OFT)
+    assert not proof.exists()
+    torch.load(path, weights_only=False)
+    assert proof.exists()
+
+
+class Runs:
+    """Makes a folder when its pickle is run."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.proof),)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""Files by the format's own library are read as they are; damaged ones are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rfsq_jax.backbones.openvla.safetensors_files import open_safetensors, open_sharded
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def write(path: Path, header: Any, body: bytes = bytes(16)) -> Path:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(raw).to_bytes(8, "little") + raw + body)
+    return path
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    return {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16], **changes}
+
+
+def test_what_the_library_writes_comes_back(tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=(3, 5)).astype(jnp.dtype(name)) for name in DTYPES}
+    # A name of any length moves the data, also to where no number is aligned.
+    for length in range(1, 9):
+        library.save_file(tensors, tmp_path / "x", {"note": "n" * length})
+        found = open_safetensors(tmp_path / "x")
+        assert found.keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            assert found[name].dtype == tensor.dtype
+            np.testing.assert_array_equal(found[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"{", "damaged header"),
+        (b"[]", "damaged header: it is no table"),
+        ({}, "has no tensors"),
+        ({"x": 1}, "x has a damaged entry"),
+        ({"x": {"dtype": "F32"}}, "x has a damaged entry"),
+        ({"x": entry(dtype="I64")}, "x must be one of F32, F16, BF16, got 'I64'"),
+        ({"x": entry(shape=[2, 3])}, r"x of shape \(2, 3\) cannot have 16 bytes"),
+        ({"x": entry(shape=[-2, -2])}, "x has a damaged entry"),
+        ({"x": entry(data_offsets=[-16, 0])}, "x has a damaged entry"),
+        ({"x": entry(data_offsets=[4, 20])}, r"cut short, at byte \d+: x should end at byte \d+"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, header: Any, message: str) -> None:
+    path = write(tmp_path / "shard.safetensors", header)
+    with pytest.raises(ValueError, match=rf"shard\.safetensors.*{message}"):
+        open_safetensors(path)
+
+
+def test_every_cut_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "shard.safetensors", {"x": entry()})
+    content = path.read_bytes()
+    assert list(open_safetensors(path)) == ["x"]
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"shard\.safetensors is cut short"):
+            open_safetensors(path)
+
+
+def test_one_file_needs_no_index(tmp_path: Path) -> None:
+    write(tmp_path / "model.safetensors", {"x": entry()})
+    assert list(open_sharded(tmp_path)) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("{", "is no index of shards"),
+        ("[]", "is no index of shards"),
+        ("{}", "is no index of shards: KeyError"),
+        ({}, "must have a weight_map"),
+        ({"x": 1}, "must give a file name for x, got 1"),
+        ({"x": "a", "y": "a", "lost": "a"}, r"does not fit its shards: lost not in a$"),
+        ({"x": "a"}, r"does not fit its shards: y in a but not in the index$"),
+        ({"x": "a", "y": "b"}, r"shards: y in a but not in the index; x in b but not"),
+        ({"x": "a", "y": "c"}, "c is missing"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_named(tmp_path: Path, index: Any, message: str) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name, {"x": entry(), "y": entry()})
+    text = index if isinstance(index, str) else json.dumps({"weight_map": index})
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        open_sharded(tmp_path)
