@@ -51,9 +51,9 @@ bundle: train
 	$(BIN)/python -m train.heads --config configs/bundled.py
 	$(BIN)/python -m train.draft --policy runs/heads/bundled/policy \
 		--features runs/features/bundled --max-excess 0.03 --output runs/draft/bundled
-	rm -rf rfsq_jax/bundled/libero rfsq_jax/bundled/policies/small
-	mkdir -p rfsq_jax/bundled/policies .github
-	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/libero
+	rm -rf rfsq_jax/bundled/tokenizers/libero rfsq_jax/bundled/policies/small
+	mkdir -p rfsq_jax/bundled/tokenizers rfsq_jax/bundled/policies .github
+	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/tokenizers/libero
 	cp -r runs/draft/bundled/policy rfsq_jax/bundled/policies/small
 	cp runs/ae/robust/tokenizer.png runs/heads/bundled/heads.png .github/
 

@@ -14,10 +14,10 @@ python -m train.draft --policy runs/heads/bundled/policy --features runs/feature
 
 from pathlib import Path
 
-from rfsq_jax.features.run import FeaturesRun
-from rfsq_jax.training.heads import HeadsTraining
+from rfsq_jax.features.config import FeaturesRun
+from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.policy_run import PolicyRun
 
 DEMOS = tuple(
     Path("runs/demos") / folder

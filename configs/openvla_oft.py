@@ -14,8 +14,8 @@ only, to check that the features are its own.
 
 from pathlib import Path
 
-from rfsq_jax.features.run import FeaturesRun
-from rfsq_jax.training.policy_run import PolicyRun
+from rfsq_jax.features.config import FeaturesRun
+from rfsq_jax.training.heads.config import PolicyRun
 
 
 def get_config() -> PolicyRun:

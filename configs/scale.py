@@ -5,10 +5,10 @@ python -m train.ae --config configs/scale.py
 
 from pathlib import Path
 
-from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.rfsq import RFSQConfig
-from rfsq_jax.training.autoencoder import TrainingConfig
-from rfsq_jax.training.autoencoder_run import AutoencoderRun
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.training.autoencoder.config import AutoencoderRun
+from rfsq_jax.training.autoencoder.training import TrainingConfig
 
 
 def get_config() -> AutoencoderRun:

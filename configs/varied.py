@@ -15,10 +15,10 @@ python -m train.heads --config configs/varied.py
 
 from pathlib import Path
 
-from rfsq_jax.features.run import FeaturesRun
-from rfsq_jax.training.heads import HeadsTraining
+from rfsq_jax.features.config import FeaturesRun
+from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.policy_run import PolicyRun
 
 DEMOS = tuple(
     Path("runs/demos") / kind / suite

@@ -18,17 +18,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from eval._flops import flops_of
-from eval._readout import fit_readout
+from eval.benchmarks.flops import flops_of
+from eval.studies.position_probe import fit_readout
 from rfsq_jax.backbones.protocol import FINAL
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig
-from rfsq_jax.backbones.small.wording import embed_words
-from rfsq_jax.checks import require_positive
+from rfsq_jax.backbones.small.instructions import embed_words
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
-from rfsq_jax.libero.starts import random_start
+from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.runs.tables import format_table

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval import _compare_table as table
 from eval import libero
-from eval._contenders import (
+from eval.libero_pair import compare_runs, read_run
+from eval.studies import compare_table as table
+from eval.studies.contenders import (
     NAIVE,
     STRATEGY_A,
     STRATEGY_B,
@@ -28,11 +29,10 @@ from eval._contenders import (
     swap_decoder,
     swap_evidence,
 )
-from eval.libero_pair import compare_runs, read_run
-from rfsq_jax.checks import require_positive
 from rfsq_jax.evaluation.protocol import Starts
-from rfsq_jax.policy_files import load_policy, resolve
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.policies.files import load_policy, resolve
+from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 
 

@@ -18,13 +18,12 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval import _decoding_cost as cost
-from eval._decoding_figure import draw
-from eval._decoding_frames import Frames, measure_frames
-from eval._timing import Spread, busy_note, take_turns
+from eval.benchmarks.timing import Spread, busy_note, take_turns
+from eval.studies import decoding_cost as cost
+from eval.studies.decoding_figure import draw
+from eval.studies.decoding_frames import Frames, measure_frames
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
-from rfsq_jax.checks import require, require_positive
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.decoding import Acceptance
 from rfsq_jax.heads.early_exit import (
@@ -35,9 +34,10 @@ from rfsq_jax.heads.early_exit import (
     calibrate_threshold,
     curve,
 )
-from rfsq_jax.policy_files import PolicyParts, load_policy, resolve
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.policies.files import PolicyParts, load_policy, resolve
+from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table

@@ -19,16 +19,16 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from rfsq_jax.checks import require_positive
-from rfsq_jax.evaluation.actions import read_actions
-from rfsq_jax.evaluation.causes import Course, observe_course, share_of
+from rfsq_jax.evaluation.analysis.failure_modes import Course, observe_course, share_of
+from rfsq_jax.evaluation.executed import read_actions
 from rfsq_jax.evaluation.log import EpisodeLog, Record
+from rfsq_jax.evaluation.play.libero_simulator import start_of
 from rfsq_jax.evaluation.protocol import Protocol
-from rfsq_jax.evaluation.simulator import start_of
 from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.tasks import get_task
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.tables import format_table
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval._heads_figures import check_split, measure_policy
-from rfsq_jax.policy_files import load_policy
-from rfsq_jax.runs.commands import parse
+from eval.studies.heads_figures import check_split, measure_policy
+from rfsq_jax.policies.files import load_policy
 from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
-from rfsq_jax.training import heads_report as report
+from rfsq_jax.training.heads import report
 
 PICTURE = "heads.png"
 

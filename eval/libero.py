@@ -15,27 +15,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval import _libero_policy as policies
-from eval import _libero_results as results
-from eval._libero_policy import AnyPolicy
 from rfsq_jax.backbones.options import BackboneOption
-from rfsq_jax.checks import require, require_positive
-from rfsq_jax.data.jpeg import DecoderMissingError
+from rfsq_jax.data.readers.jpeg import DecoderMissingError
+from rfsq_jax.evaluation import results
+from rfsq_jax.evaluation.analysis.summary import success_table
+from rfsq_jax.evaluation.analysis.versions import describe_simulator
 from rfsq_jax.evaluation.log import EpisodeLog, Record
-from rfsq_jax.evaluation.pool import Pool
+from rfsq_jax.evaluation.play.batched_policy import Server, default_batch
+from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
+from rfsq_jax.evaluation.play.run import EpisodeError, Evaluation
+from rfsq_jax.evaluation.play.worker import Job, Videos
+from rfsq_jax.evaluation.play.worker_pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial
-from rfsq_jax.evaluation.report import write_report
-from rfsq_jax.evaluation.run import EpisodeError, Evaluation
-from rfsq_jax.evaluation.serving import Server, default_batch
-from rfsq_jax.evaluation.simulator import LiberoSimulator
-from rfsq_jax.evaluation.summary import success_table
-from rfsq_jax.evaluation.versions import describe_simulator
-from rfsq_jax.evaluation.worker import Job, Videos
+from rfsq_jax.evaluation.report.page import write_report
 from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.libero.install import RenderingError
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states, tasks
-from rfsq_jax.policy import Mode
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.policies import loading as policies
+from rfsq_jax.policies.loading import AnyPolicy
+from rfsq_jax.policies.token_policy import Mode
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 

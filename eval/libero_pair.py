@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from rfsq_jax.evaluation.intervals import Paired, compare
-from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.intervals import Paired, compare
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.tables import format_table
 
 START = ("suite", "task", "trial", "initial_state", "placement_seed")

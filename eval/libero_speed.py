@@ -21,21 +21,21 @@ from typing import Any
 
 import numpy as np
 
-from eval._timing import Spread, busy_note, ratio
-from rfsq_jax.checks import require, require_positive
+from eval.benchmarks.timing import Spread, busy_note, ratio
 from rfsq_jax.evaluation.log import EpisodeLog
-from rfsq_jax.evaluation.pool import Pool
+from rfsq_jax.evaluation.play.batched_policy import Server, default_batch
+from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
+from rfsq_jax.evaluation.play.run import Evaluation
+from rfsq_jax.evaluation.play.worker import Job
+from rfsq_jax.evaluation.play.worker_pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Trial
-from rfsq_jax.evaluation.run import Evaluation
-from rfsq_jax.evaluation.serving import Server, default_batch
-from rfsq_jax.evaluation.simulator import LiberoSimulator
-from rfsq_jax.evaluation.worker import Job
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
 from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.rotations import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Task, get_task, official_init_states
-from rfsq_jax.policy import Observations, Policy
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.policies.token_policy import Observations, Policy
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table

@@ -29,8 +29,8 @@ from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OpenVLAConfig
 from rfsq_jax.backbones.openvla.description import describe
 from rfsq_jax.backbones.openvla.layout import Leaf, parameter_table
-from rfsq_jax.checks import require_positive
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 

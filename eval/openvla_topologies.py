@@ -18,19 +18,19 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from eval._device_peaks import PEAKS, limit_seconds
-from eval._hlo import read_program
-from eval._openvla_cost import cost_parts, passes
-from eval._openvla_programs import abstract_inputs, chunk, first_token
-from eval._targets import compiler_options, devices_of
+from eval.benchmarks.device_peaks import PEAKS, limit_seconds
+from eval.benchmarks.openvla.cost import cost_parts, passes
+from eval.benchmarks.openvla.hlo import read_program
+from eval.benchmarks.openvla.programs import abstract_inputs, chunk, first_token
+from eval.benchmarks.openvla.targets import compiler_options, devices_of
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, OpenVLAConfig
 from rfsq_jax.backbones.openvla.layout import RULES, abstract_params
-from rfsq_jax.checks import require_positive
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.parallel.sharding import batch_sharding, make_mesh, tree_shardings
+from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
-from rfsq_jax.training.sharding import batch_sharding, make_mesh, tree_shardings
 
 # Name -> sizes, images, and what is computed.
 MODELS: dict[str, tuple[OpenVLAConfig, int, Callable[..., Any]]] = {

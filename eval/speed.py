@@ -1,7 +1,6 @@
 """Measures training and coding speed: robust against naive, and both against eager PyTorch.
 
     python -m eval.speed
-    python -m eval.speed --openvla --help
 
 Everything runs interleaved, in rounds, and ratios are taken within a round. PyTorch
 is measured where it is installed.
@@ -20,20 +19,19 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from eval import _openvla_speed
-from eval._timing import Spread, Work, busy_note, rate, ratio, take_turns
-from rfsq_jax import autoencoder
-from rfsq_jax.autoencoder import AutoencoderConfig
-from rfsq_jax.checks import require_positive
+from eval.benchmarks.timing import Spread, Work, busy_note, rate, ratio, take_turns
 from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import Conditioning, RFSQConfig
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
-from rfsq_jax.tokenizer import HORIZON, ActionTokenizer
-from rfsq_jax.training import sharding
-from rfsq_jax.training.autoencoder import TrainingConfig, initial_state, make_update
+from rfsq_jax.tokenizers import autoencoder
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.tokenizers.step import HORIZON, ActionTokenizer
+from rfsq_jax.training.autoencoder.training import TrainingConfig, initial_state, make_update
 from rfsq_jax.training.loop import steps_runner
 
 NAIVE, ROBUST = "rfsq_jax naive", "rfsq_jax robust"
@@ -53,7 +51,6 @@ class SpeedConfig:
       batch_size: chunks in a training step.
       calls: calls in one turn when single chunks are coded.
       large_batch: chunks in one call when many are coded.
-      openvla: times OpenVLA instead; `--openvla --help` shows its options.
     """
 
     output: Path = Path("runs/speed")
@@ -63,20 +60,15 @@ class SpeedConfig:
     batch_size: int = 64
     calls: int = 100
     large_batch: int = 4096
-    openvla: bool = False
 
     def __post_init__(self) -> None:
         fields = {field.name for field in dataclasses.fields(self)}
-        require_positive(self, *sorted(fields - {"output", "openvla"}))
+        require_positive(self, *sorted(fields - {"output"}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if "--openvla" in arguments:
-        arguments.remove("--openvla")
-        return _openvla_speed.main(arguments)
-    config = parse(SpeedConfig, arguments, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
     device, note = torch_device(), busy_note()
     chunks = example_chunks(config.large_batch)
     groups = {
@@ -127,7 +119,7 @@ def training_contestants(
         ROBUST: training_work(config, "layernorm", chunks),
     }
     if device is not None:
-        from eval import _torch_reference as reference
+        from eval.benchmarks import torch_reference as reference
 
         for name, robust in ((TORCH_NAIVE, False), (TORCH_ROBUST, True)):
             contestants[name] = reference.training_work(
@@ -163,7 +155,7 @@ def coding_contestants(
     """Encode and decode, numpy to numpy."""
     contestants = {ROBUST: coding_work(chunks, repeats)}
     if device is not None:
-        from eval import _torch_reference as reference
+        from eval.benchmarks import torch_reference as reference
 
         contestants[TORCH_ROBUST] = reference.coding_work(chunks, repeats, device)
     return contestants

@@ -20,27 +20,27 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from eval._actions import ActionSequence, read_actions
-from eval._candidates import Candidate, HeldOut, Row, measure
-from eval._figure import draw
-from eval._statistics import adjacency
-from rfsq_jax.autoencoder import AutoencoderConfig
-from rfsq_jax.baselines import BinTokenizer, FastTokenizer
-from rfsq_jax.baselines.fast import to_coefficients
-from rfsq_jax.checks import require_positive
-from rfsq_jax.data.bundled import load_bundled
+from eval.studies.token_statistics import adjacency
+from eval.studies.tokenizer_candidates import Candidate, HeldOut, Row, measure
+from eval.studies.tokenizer_figure import draw
 from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
 from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
-from rfsq_jax.tokenizer import ActionTokenizer
-from rfsq_jax.training.autoencoder import TrainingConfig
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.tokenizers.bins import BinTokenizer
+from rfsq_jax.tokenizers.fast import FastTokenizer, to_coefficients
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 
 BUNDLED = "libero"

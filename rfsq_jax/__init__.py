@@ -10,6 +10,6 @@ training         state, sharding, checkpoints, metrics, loop
 """
 
 from rfsq_jax import rfsq
-from rfsq_jax.tokenizer import ActionTokenizer
+from rfsq_jax.tokenizers.step import ActionTokenizer
 
 __all__ = ["ActionTokenizer", "rfsq"]

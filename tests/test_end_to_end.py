@@ -5,9 +5,9 @@ import json
 import numpy as np
 
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
-from rfsq_jax.libero.starts import official_start
+from rfsq_jax.libero.placements import official_start
 from rfsq_jax.libero.tasks import get_task
-from rfsq_jax.policy import Observations, Policy
+from rfsq_jax.policies.token_policy import Observations, Policy
 from train import ae, features, heads
 
 LOOP = ["loop.steps=40", "loop.steps-per-call=20", "loop.evaluate-every=40"]

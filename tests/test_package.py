@@ -52,9 +52,9 @@ def test_the_front_door_is_small():
 
 
 def test_the_bundled_tokenizer_reconstructs_bundled_actions():
-    from rfsq_jax.data.bundled import load_bundled
     from rfsq_jax.data.chunks import episode_chunks
     from rfsq_jax.data.errors import reconstruction_errors
+    from rfsq_jax.libero.demonstrations.bundled import load_bundled
 
     tokenizer = ActionTokenizer.from_pretrained("libero")
     for suite in ("libero_spatial", "libero_object"):

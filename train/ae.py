@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from rfsq_jax.data.bundled import load_bundled
 from rfsq_jax.data.chunks import chunk_episodes
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
-from rfsq_jax.runs import commands
+from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.tokenizer import ActionTokenizer
-from rfsq_jax.training import autoencoder as trainer
-from rfsq_jax.training import autoencoder_report as report
-from rfsq_jax.training.autoencoder import TrainingConfig
-from rfsq_jax.training.autoencoder_run import AutoencoderRun
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.training.autoencoder import report
+from rfsq_jax.training.autoencoder import training as trainer
+from rfsq_jax.training.autoencoder.config import AutoencoderRun
+from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.metrics import FileWriter
 
@@ -114,7 +114,7 @@ def show(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     description = "Trains an action autoencoder on demonstrations."
-    config = commands.parse_with_file(AutoencoderRun, argv, description=description)
+    config = parse_with_file(AutoencoderRun, argv, description=description)
     if config.against == config.training.model.rfsq.conditioning:
         config = dataclasses.replace(config, against=None)
     claim_folder(config.output, dataclasses.asdict(config))

@@ -19,11 +19,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfsq_jax.checks import require_positive
-from rfsq_jax.data.bundled import write_bundle
-from rfsq_jax.data.hdf5 import read_attempts, read_demonstrations
-from rfsq_jax.libero.experts import STYLES
-from rfsq_jax.libero.generation import (
+from rfsq_jax.libero.demonstrations.bundled import write_bundle
+from rfsq_jax.libero.demonstrations.generation import (
     Pilot,
     Recipe,
     attempts_folder,
@@ -31,14 +28,17 @@ from rfsq_jax.libero.generation import (
     generate,
     task_file,
 )
-from rfsq_jax.libero.report import describe, summarise
+from rfsq_jax.libero.demonstrations.hdf5 import read_attempts, read_demonstrations
+from rfsq_jax.libero.demonstrations.summary import describe, summarise
+from rfsq_jax.libero.experts import STYLES
 from rfsq_jax.libero.tasks import Task, tasks
-from rfsq_jax.runs.commands import parse
+from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 
 if TYPE_CHECKING:
-    from rfsq_jax.policy import Policy
+    from rfsq_jax.policies.token_policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ def _work(task: Task, count: int, recipe: Recipe, output: Path) -> None:
 def _pilot(lead: str, task: Task) -> Pilot:
     import jax
 
-    from rfsq_jax.evaluation.pilot import PolicyPilot
+    from rfsq_jax.policies.rollout_policy import PolicyPilot
 
     # Workers would each reserve a whole accelerator.
     jax.config.update("jax_platforms", "cpu")
@@ -246,7 +246,7 @@ def _pilot(lead: str, task: Task) -> Pilot:
 
 @functools.cache
 def _load_policy(lead: str) -> Policy:
-    from rfsq_jax.policy import Policy
+    from rfsq_jax.policies.token_policy import Policy
 
     return Policy.from_pretrained(lead)
 

@@ -13,21 +13,21 @@ from typing import Any
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.options import with_path
-from rfsq_jax.checks import require
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads import model
+from rfsq_jax.heads import network
 from rfsq_jax.heads.early_exit import MAX_EXCESS
 from rfsq_jax.heads.prediction import Decoder
-from rfsq_jax.policy_files import PolicyParts, load_policy, resolve, save_policy
-from rfsq_jax.runs import commands
+from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
+from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.runs.tables import format_table
-from rfsq_jax.training import heads_evaluation as evaluation
 from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.distillation import DraftTraining, distill
 from rfsq_jax.training.feeding import Feed
-from rfsq_jax.training.heads import BEST_METRIC
-from rfsq_jax.training.heads_data import HeadsData
+from rfsq_jax.training.heads import evaluation
+from rfsq_jax.training.heads.data import HeadsData
+from rfsq_jax.training.heads.distillation import DraftTraining, distill
+from rfsq_jax.training.heads.training import BEST_METRIC
 from rfsq_jax.training.metrics import FileWriter
 
 
@@ -67,7 +67,7 @@ def teach(
     decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
     predict = evaluation.make_predict(parts.config, parts.shape, parts.statistics, decoder)
 
-    def figures(params: model.Params) -> dict[str, float]:
+    def figures(params: network.Params) -> dict[str, float]:
         everything = evaluation.predict_all(predict, params, held_out)
         exits = evaluation.calibrate(everything, held_out, readout, config.max_excess)
         measured = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
@@ -94,7 +94,7 @@ def teach(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     description = "Teaches a policy's draft head what its main head says."
-    config = commands.parse(DraftRun, argv, description=description)
+    config = parse(DraftRun, argv, description=description)
     parts = load_policy(resolve(config.policy))
     if parts.config.draft is None:
         raise SystemExit(f"--policy must have token heads with a draft, got {config.policy}")

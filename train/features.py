@@ -15,16 +15,16 @@ from jax.experimental import multihost_utils
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
-from rfsq_jax.data.jpeg import require_decoder
-from rfsq_jax.features.clips import Clip, load_recordings, make_clips, shards_of
+from rfsq_jax.data.readers.jpeg import require_decoder
+from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.extract import Tally, extract, finished_bytes, shard_folder
-from rfsq_jax.features.run import FeaturesRun
+from rfsq_jax.features.frames import Clip, load_recordings, make_clips, shards_of
 from rfsq_jax.features.store import MANIFEST, Manifest
-from rfsq_jax.runs import commands
 from rfsq_jax.runs.files import write_json
+from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.tokenizer import ActionTokenizer
-from rfsq_jax.training.policy_run import PolicyRun
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.training.heads.config import PolicyRun
 
 
 def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> None:
@@ -66,7 +66,7 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    run = commands.parse_with_file(
+    run = parse_with_file(
         FeaturesRun,
         argv,
         description="Makes frozen features of demonstrations.",

@@ -15,19 +15,18 @@ from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape
-from rfsq_jax.heads.model import HeadsShape
+from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.prediction import Decoder
-from rfsq_jax.policy_files import PolicyParts, save_policy
-from rfsq_jax.runs import commands
+from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.tokenizer import ActionTokenizer
-from rfsq_jax.training import heads as trainer
-from rfsq_jax.training import heads_evaluation as evaluation
-from rfsq_jax.training import heads_report as report
+from rfsq_jax.tokenizers.step import ActionTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.heads_data import HeadsData
+from rfsq_jax.training.heads import evaluation, report
+from rfsq_jax.training.heads import training as trainer
+from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.metrics import FileWriter
-from rfsq_jax.training.policy_run import PolicyRun
 
 PICTURE = "heads.png"
 
@@ -93,7 +92,7 @@ def show(config: PolicyRun, figures: dict[str, Any]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     description = "Trains a policy's heads on frozen features."
-    config = commands.parse_with_file(PolicyRun, argv, description=description)
+    config = parse_with_file(PolicyRun, argv, description=description)
     features = config.features
     spec = get_backbone(features.backbone, **features.all_backbone_options).spec
     store = FeatureStore.open(features.output)

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rfsq_jax.checks import require, require_positive
 from rfsq_jax.libero.tasks import step_limit
+from rfsq_jax.runs.checks import require, require_positive
 
 Starts = Literal["official", "random"]
 STARTS = ("official", "random")

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Backbone
-from rfsq_jax.features.clips import Clip
-from rfsq_jax.features.run import FeaturesRun
+from rfsq_jax.features.config import FeaturesRun
+from rfsq_jax.features.frames import Clip
 from rfsq_jax.features.shards import DTYPES
 
 Pictures = UInt8[np.ndarray, "m c h w 3"]

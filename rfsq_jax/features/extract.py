@@ -25,10 +25,10 @@ import jax
 import numpy as np
 
 from rfsq_jax.backbones.protocol import DEPTHS, Backbone
-from rfsq_jax.features.clips import Clip, columns_of
+from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.embedding import Features, Pictures, make_embedder
-from rfsq_jax.features.pictures import replay_pictures, stored_pictures
-from rfsq_jax.features.run import FeaturesRun
+from rfsq_jax.features.frames import Clip, columns_of
+from rfsq_jax.features.images import replay_pictures, stored_pictures
 from rfsq_jax.features.shards import (
     DESCRIPTION,
     check_shard,

@@ -17,7 +17,7 @@ from rfsq_jax.backbones.protocol import DEPTHS, BackboneSpec, Depth, require_dep
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.features.shards import DTYPES, check_shard, open_features, read_columns
 from rfsq_jax.runs.files import read_json
-from rfsq_jax.tokenizer import ActionTokenizer
+from rfsq_jax.tokenizers.step import ActionTokenizer
 
 FORMAT_VERSION = 1
 MANIFEST = "features.json"

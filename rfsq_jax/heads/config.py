@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from rfsq_jax.autoencoder import AutoencoderConfig
-from rfsq_jax.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 
 ComputeDtype = Literal["float32", "bfloat16"]
 HeadKind = Literal["tokens", "bins", "regression"]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rfsq_jax.heads.tokens import MainHead
+from rfsq_jax.heads.parallel import MainHead
 from rfsq_jax.rfsq.layers import AnyArray
 
 

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rfsq_jax import autoencoder
 from rfsq_jax.backbones.protocol import Backbone, Carry, Inputs, Params
 from rfsq_jax.heads.config import Readout
-from rfsq_jax.heads.model import Heads
+from rfsq_jax.heads.network import Heads
 from rfsq_jax.heads.prediction import Decoder, predict_main, prefix_actions
 from rfsq_jax.rfsq.layers import AnyArray, step_size
+from rfsq_jax.tokenizers import autoencoder
 
 NEVER = float(np.finfo(np.float32).max)
 """A threshold that no confidence reaches; finite, so that JSON can hold it."""

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rfsq_jax import autoencoder
-from rfsq_jax.autoencoder import AutoencoderConfig
 from rfsq_jax.heads.config import Readout
 from rfsq_jax.heads.decoding import greedy_logits
-from rfsq_jax.heads.model import Heads
+from rfsq_jax.heads.network import Heads
 from rfsq_jax.rfsq import RFSQState
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.tokenizers import autoencoder
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 
 
 class Decoder(NamedTuple):

@@ -19,12 +19,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rfsq_jax.checks import require, require_positive
 from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.rfsq.checks import require_codes
 from rfsq_jax.rfsq.layers import AnyArray
-from rfsq_jax.weight_files import flatten, unflatten
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.weight_files import flatten, unflatten
 
 Head = TypeVar("Head", bound=nnx.Module)
 TORCH_NAMES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}

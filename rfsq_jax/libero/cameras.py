@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from rfsq_jax.libero.install import require_rendering
-from rfsq_jax.libero.simulator import mujoco
+from rfsq_jax.libero.stock import mujoco
 
 MAX_GEOMS = 1000
 COLLISION_GEOMS = 0

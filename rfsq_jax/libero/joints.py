@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from rfsq_jax.libero.simulator import mujoco
+from rfsq_jax.libero.stock import mujoco
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.joints import Joint, read_joint
-from rfsq_jax.libero.simulator import mujoco
+from rfsq_jax.libero.stock import mujoco
 
 SPACING = 0.012
 """Metres between neighbouring samples of a collision box."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rfsq_jax.libero.simulator import mujoco
+from rfsq_jax.libero.stock import mujoco
 
 SKIP_TO_SOLVER = int(mujoco.mjtStage.mjSTAGE_VEL)
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from rfsq_jax.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_positive
 
 Conditioning = Literal["none", "scale", "layernorm"]
 Statistics = Literal["frozen", "per_token"]

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from rfsq_jax.checks import require
 from rfsq_jax.rfsq.checks import check_codes, check_latents
 from rfsq_jax.rfsq.config import RFSQConfig
 from rfsq_jax.rfsq.layers import (
@@ -26,6 +25,7 @@ from rfsq_jax.rfsq.layers import (
     quantize_layer,
     straight_through,
 )
+from rfsq_jax.runs.checks import require
 
 # An eighth of the vectors steers training well enough; `calibrate` measures them all.
 TRACKED_STRIDE = 8

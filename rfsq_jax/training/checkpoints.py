@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from rfsq_jax.training.sharding import leaf_path
+from rfsq_jax.parallel.sharding import leaf_path
 
 STATE = "state"
 

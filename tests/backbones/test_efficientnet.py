@@ -9,8 +9,8 @@ from rfsq_jax.backbones.protocol import EARLY, FINAL
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, efficientnet
 from rfsq_jax.backbones.small.backbone import _pixels
 from rfsq_jax.backbones.small.weights import weights_file
-from rfsq_jax.torch_files import read_state_dict
-from tests.backbones.samples import pictures, states
+from rfsq_jax.interop.torch_files import read_state_dict
+from tests.support.images import pictures, states
 
 LAST_BLOCKS = (0, 2, 4, 7, 10, 14, 15)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.backbones.inputs import MAX_INSTRUCTION, check_images, check_instructions, check_state
-from tests.backbones.samples import pictures, states
+from tests.support.images import pictures, states
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 

@@ -13,10 +13,10 @@ from rfsq_jax.backbones import backbone_names, get_backbone
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, WeightsMissingError
 from rfsq_jax.backbones.small import weights as weights_module
+from rfsq_jax.backbones.small.instructions import embed_words
 from rfsq_jax.backbones.small.weights import weights_file
-from rfsq_jax.backbones.small.wording import embed_words
 from rfsq_jax.libero.tasks import available_suites, tasks
-from tests.backbones.samples import pictures, states
+from tests.support.images import pictures, states
 
 
 @pytest.fixture(scope="module")

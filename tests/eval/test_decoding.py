@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from eval import decoding
-from eval._decoding_cost import count_flops
-from eval._decoding_frames import Frames, measure_frames
+from eval.studies.decoding_cost import count_flops
+from eval.studies.decoding_frames import Frames, measure_frames
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads import model, proprio
+from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
-from rfsq_jax.heads.model import HeadsShape
-from rfsq_jax.policy_files import PolicyParts, save_policy
-from rfsq_jax.tokenizer import ActionTokenizer
-from tests.training.samples import SPEC, make_store
+from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.feature_store import SPEC, make_store
 
 TRUNK = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 HELD_OUT = 48
@@ -71,7 +71,7 @@ def policy(store, tokenizer, config: HeadsConfig) -> PolicyParts:
         backbone_version=SPEC.version,
         config=config,
         shape=shape,
-        params=model.init(config, shape, jax.random.key(0)),
+        params=network.init(config, shape, jax.random.key(0)),
         statistics=proprio.fit(store.state),
         tokenizer=tokenizer,
     )
@@ -116,7 +116,7 @@ def test_the_command_finds_speculation_lossless_and_writes_its_figures(options, 
 def test_acceptance_is_the_agreement_of_draft_and_main(parts, store):
     rows = store.rows("held_out")
     found, acceptance = measure_frames(parts, store, rows, 20, lambda done: None)
-    heads = model.bind(parts.config, parts.shape, parts.params)
+    heads = network.bind(parts.config, parts.shape, parts.params)
     state = proprio.normalize(parts.statistics, store.state[rows])
     coarse = heads.main.coarse(heads.main.hidden(store.gather("final", rows), state))
     draft = heads.draft(store.gather("early", rows), state)

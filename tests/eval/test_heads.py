@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from eval import heads
-from rfsq_jax.heads import model, proprio
+from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.model import HeadsShape
-from rfsq_jax.policy_files import PolicyParts, save_policy
-from rfsq_jax.tokenizer import ActionTokenizer
+from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.conftest import smooth_actions
-from tests.training.samples import SPEC, make_store
+from tests.support.feature_store import SPEC, make_store
 
 LAYERS = {"main": [0.7, 0.4, 0.9], "commonest_level": [0.2, 0.3, 0.9]}
 ACTIONS = {"l1": 0.1, "translation_mm": 8.0, "rotation_deg": 0.9, "gripper_f1": 0.97}
@@ -66,7 +66,7 @@ def measured(tmp_path):
     trunk = TrunkConfig(width=16, num_heads=2, num_blocks=1)
     config = HeadsConfig(main=trunk, draft=trunk)
     shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-    params = model.init(config, shape, jax.random.key(1))
+    params = network.init(config, shape, jax.random.key(1))
     statistics = proprio.fit(store.state)
     parts = PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
     save_policy(run / "policy", parts)

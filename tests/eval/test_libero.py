@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from eval import _libero_results as results
 from eval import libero, libero_pair
+from rfsq_jax.evaluation import results
 from rfsq_jax.evaluation.protocol import Trial
-from rfsq_jax.policy import Policy
-from tests.evaluation.samples import Fault, Sums
-from tests.fakes import Patches
-from tests.test_policy import make_parts
+from rfsq_jax.policies.token_policy import Policy
+from tests.policies.test_token_policy import make_parts
+from tests.support.evaluation import Fault, Sums
+from tests.support.fakes import Patches
 
 SHORT = ("--tasks", "0", "1", "--trials", "3", "--step-limit", "12", "--workers", "1")
 

@@ -13,14 +13,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("simplejpeg")
 
-from eval import _libero_policy as policies
 from eval import libero
 from rfsq_jax.backbones.options import lasting
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.policy import Policy
-from tests.backbones.openvla.checkpoints import TINY, TINY_OFT, write_checkpoint
-from tests.evaluation.samples import Sums
-from tests.fakes import write_demonstrations
+from rfsq_jax.policies import loading as policies
+from rfsq_jax.policies.token_policy import Policy
+from tests.support.evaluation import Sums
+from tests.support.fakes import write_demonstrations
+from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
 from train import features, heads
 
 OF_OFT = ("--policy", "openvla-oft", "--checkpoint", "OFT")

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eval import _openvla_speed, speed
-from eval._device_peaks import Cost, Peak
-from eval._openvla_cost import cost_parts, passes
-from eval._openvla_programs import chunk
-from eval._openvla_report import part_figures
+from eval import openvla_speed
+from eval.benchmarks.device_peaks import Cost, Peak
+from eval.benchmarks.openvla.cost import cost_parts, passes
+from eval.benchmarks.openvla.programs import chunk
+from eval.benchmarks.openvla.report import part_figures
 from rfsq_jax.backbones.openvla import model
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OFTConfig, OpenVLAConfig
@@ -26,12 +26,12 @@ needs_torch = pytest.mark.skipif(
     any(importlib.util.find_spec(each) is None for each in PACKAGES),
     reason="needs torch, timm and transformers",
 )
-SMALLEST = ["--openvla", "--openvla-size", "tiny", "--rounds", "1", "--calls", "1", "--prompt", "9"]
+SMALLEST = ["--size", "tiny", "--rounds", "1", "--calls", "1", "--prompt", "9"]
 PEAK = Peak(flops=1e15, bandwidth=1e12, memory=1e9)
 
 
 def run(folder: Any, *options: str) -> dict[str, Any]:
-    assert speed.main([*SMALLEST, "--output", str(folder), *options]) == 0
+    assert openvla_speed.main([*SMALLEST, "--output", str(folder), *options]) == 0
     return json.loads((folder / "results.json").read_text())["figures"]
 
 
@@ -45,7 +45,7 @@ def run(folder: Any, *options: str) -> dict[str, Any]:
 def test_the_command_times_the_whole_and_the_parts(
     tmp_path, monkeypatch, capsys, name, config, layers
 ):
-    monkeypatch.setattr(_openvla_speed, "device_peak", lambda dtype: PEAK)
+    monkeypatch.setattr(openvla_speed, "device_peak", lambda dtype: PEAK)
     options = ["--torch-mode", "off", "--images", "1", "--models", name, "--layers", layers]
     figures = run(tmp_path, *options)
     assert figures.keys() == {name}
@@ -79,9 +79,9 @@ def test_the_command_compares_with_pytorch(tmp_path, capsys):
 def test_pytorch_computes_the_same(config: OpenVLAConfig, tmp_path):
     import torch
 
-    from eval._torch_openvla import make
-    from eval._torch_openvla_timing import base_runner, oft_runner
-    from tests.backbones.openvla.folders import write_folder
+    from eval.benchmarks.openvla.torch_model import make
+    from eval.benchmarks.openvla.torch_timing import base_runner, oft_runner
+    from tests.support.openvla_folders import write_folder
 
     theirs = make(config, torch.float32)
     randomize(theirs)
@@ -141,4 +141,4 @@ def test_shares_are_of_the_median_and_of_each_pass():
 @pytest.mark.parametrize("option", ["--batch", "--rounds", "--prompt"])
 def test_numbers_below_one_are_refused(option):
     with pytest.raises(SystemExit):
-        speed.main(["--openvla", option, "0"])
+        openvla_speed.main([option, "0"])

@@ -12,12 +12,12 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from eval import openvla_topologies
-from eval._device_peaks import PEAKS, Cost
-from eval._hlo import group_size, read_program, ring_bytes, trip_count
-from eval._openvla_programs import chunk, first_token
+from eval.benchmarks.device_peaks import PEAKS, Cost
+from eval.benchmarks.openvla.hlo import group_size, read_program, ring_bytes, trip_count
+from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.openvla_topologies import compile_for, time_figures
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OpenVLAConfig
-from rfsq_jax.training.sharding import make_mesh
+from rfsq_jax.parallel.sharding import make_mesh
 
 NESTED = """
 HloModule made_up

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eval import speed
-from eval._timing import Spread, ratio, take_turns
+from eval.benchmarks.timing import Spread, ratio, take_turns
 
 TINY = [
     "--rounds",
@@ -74,7 +74,7 @@ def test_a_costlier_robust_step_fails_the_verdict():
 def test_the_pytorch_model_is_the_one_described():
     import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
-    from eval._torch_reference import ReferenceAutoencoder
+    from eval.benchmarks.torch_reference import ReferenceAutoencoder
 
     model = ReferenceAutoencoder(robust=True)
     assert sum(p.numel() for p in model.parameters()) == 3095
@@ -88,7 +88,7 @@ def test_the_pytorch_model_is_the_one_described():
 def test_naive_pytorch_and_ours_choose_the_same_codes():
     import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
-    from eval._torch_reference import ReferenceAutoencoder
+    from eval.benchmarks.torch_reference import ReferenceAutoencoder
     from rfsq_jax import rfsq
 
     z = np.random.default_rng(0).uniform(-1, 1, (64, 8, 16)).astype(np.float32)

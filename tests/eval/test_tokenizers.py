@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval._figure import full_codes
+from eval.studies.tokenizer_figure import full_codes
 from eval.tokenizers import TokenizersConfig, load_chunks, main, run
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from rfsq_jax.backbones.protocol import DEPTHS
 from rfsq_jax.data.chunks import episode_chunks
-from rfsq_jax.data.hdf5 import read_hdf5
 from rfsq_jax.data.splits import split_episodes
-from rfsq_jax.features.clips import load_recordings, make_clips
-from rfsq_jax.features.run import FeaturesRun
-from tests.fakes import SPEC, Patches, write_demonstrations
-from tests.features.samples import LENGTHS, make, run_of
+from rfsq_jax.features.config import FeaturesRun
+from rfsq_jax.features.frames import load_recordings, make_clips
+from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
+from tests.support.fakes import SPEC, Patches, write_demonstrations
+from tests.support.features import LENGTHS, make, run_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,8 +98,8 @@ def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
     make(whole)
     code = (
         "from pathlib import Path\n"
-        "from tests.fakes import SlowPatches\n"
-        "from tests.features.samples import make, run_of\n"
+        "from tests.support.fakes import SlowPatches\n"
+        "from tests.support.features import make, run_of\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "make(run_of(folder, output=folder / 'broken', workers=1), SlowPatches())\n"
     )

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Depth
-from rfsq_jax.data.hdf5 import read_hdf5
 from rfsq_jax.data.normalization import Normalization
-from rfsq_jax.features.clips import load_recordings, make_clips
+from rfsq_jax.features.frames import load_recordings, make_clips
 from rfsq_jax.features.shards import DTYPES
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.tokenizer import ActionTokenizer
-from tests.fakes import SPEC, Patches
-from tests.features.samples import make, run_of
+from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.fakes import SPEC, Patches
+from tests.support.features import make, run_of
 
 
 @pytest.fixture(scope="module", params=["float16", "bfloat16"])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfsq_jax.heads import decoding
-from rfsq_jax.heads.tokens import MainHead
-from tests.heads.samples import CODES, SHAPE, features, heads, states
+from rfsq_jax.heads.parallel import MainHead
+from tests.support.heads import CODES, SHAPE, features, heads, states
 
 MAIN = heads().main
 COARSE = CODES.coarse

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfsq_jax import autoencoder, rfsq
-from rfsq_jax.autoencoder import AutoencoderConfig
+from rfsq_jax import rfsq
 from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.heads import early_exit as exits
 from rfsq_jax.heads.config import Readout
 from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
-from tests.heads.samples import CODES, SHAPE, features, heads, states
+from rfsq_jax.tokenizers import autoencoder
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from tests.support.heads import CODES, SHAPE, features, heads, states
 
 BATCH = 5
 MODEL = AutoencoderConfig(rfsq=RFSQConfig(dim=CODES.dim, num_layers=CODES.num_layers))

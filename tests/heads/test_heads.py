@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from tests.heads.samples import CODES, SHAPE, SMALL, TOKENS, codes, features, heads, states
+from tests.support.heads import CODES, SHAPE, SMALL, TOKENS, codes, features, heads, states
 
 
 def test_logits_have_one_row_of_levels_per_token():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS, Environment, seeded_numpy
+from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.rotations import axis_angle_from_quaternion
-from rfsq_jax.libero.simulator import ControlEnv
 from rfsq_jax.libero.start import Start
-from rfsq_jax.libero.starts import random_start
+from rfsq_jax.libero.stock import ControlEnv
 from rfsq_jax.libero.tasks import get_task
 
 # Objects, fixtures and a drawer in one scene.

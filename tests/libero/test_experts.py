@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from rfsq_jax.data.bundled import bundled_suites, load_demonstrations
+from rfsq_jax.libero.demonstrations.bundled import bundled_suites, load_demonstrations
+from rfsq_jax.libero.demonstrations.generation import attempt_seeds
+from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.experts import Style, make_expert
-from rfsq_jax.libero.generation import attempt_seeds
-from rfsq_jax.libero.rollout import record
+from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.scene import Scene
-from rfsq_jax.libero.starts import random_start
 
 SUITES = ("libero_spatial", "libero_object")
 SEARCHED = 200

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.experts.compartment import fitting_turn
-from rfsq_jax.libero.experts.grasps import closing_direction, pinch_grasps
-from rfsq_jax.libero.experts.holds import front_push, nearer_turned
-from rfsq_jax.libero.experts.insertion import (
+from rfsq_jax.libero.experts.covered_place import (
     HANDLE_DEPTH,
     angle_between,
     floor_height,
@@ -17,11 +16,12 @@ from rfsq_jax.libero.experts.insertion import (
     middle_of_opening,
     open_side,
 )
+from rfsq_jax.libero.experts.grasps import closing_direction, pinch_grasps
+from rfsq_jax.libero.experts.holds import front_push, nearer_turned
 from rfsq_jax.libero.experts.sequence import ordered_goals
 from rfsq_jax.libero.experts.sharing import row_places
-from rfsq_jax.libero.rollout import record
+from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.scene import Region
-from rfsq_jax.libero.starts import random_start
 
 TIGHT = np.array([0.028, 0.062, 0.06])
 ROOM = Region(np.array([0.4, -0.2, 1.0]), np.eye(3), np.array([0.12, 0.08, 0.06]))

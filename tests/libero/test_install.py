@@ -64,7 +64,7 @@ def test_physics_needs_no_opengl():
         "from rfsq_jax.libero.environment import Environment\n"
         "from rfsq_jax.libero.install import RenderingError\n"
         "from rfsq_jax.libero.tasks import get_task\n"
-        "from rfsq_jax.libero.starts import random_start\n"
+        "from rfsq_jax.libero.placements import random_start\n"
         "task = get_task('libero_object', 0)\n"
         "env = Environment(task)\n"
         "env.reset(random_start(env, 0), settle_steps=1)\n"
@@ -96,7 +96,10 @@ def test_importing_the_environment_prints_nothing():
 
 
 def test_the_library_does_not_import_the_simulator():
-    program = "import sys, rfsq_jax.data.bundled, rfsq_jax.libero; print('mujoco' in sys.modules)"
+    program = (
+        "import sys, rfsq_jax.libero.demonstrations.bundled, rfsq_jax.libero; "
+        "print('mujoco' in sys.modules)"
+    )
     finished = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -6,7 +6,7 @@ import pytest
 
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
-from tests.rfsq.samples import sample
+from tests.support.latents import sample
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -7,7 +7,7 @@ import pytest
 
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
-from tests.rfsq.samples import calibrated, sample
+from tests.support.latents import calibrated, sample
 
 
 @pytest.mark.parametrize("num_levels", [2, 3, 6, 7])

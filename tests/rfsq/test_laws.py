@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
-from tests.rfsq.samples import DISTRIBUTIONS, calibrated, sample
+from tests.support.latents import DISTRIBUTIONS, calibrated, sample
 
 configs = st.builds(
     RFSQConfig,

@@ -5,7 +5,7 @@ import pytest
 
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
-from tests.rfsq.samples import sample
+from tests.support.latents import sample
 
 
 @pytest.mark.parametrize("num_levels", [6, 7])

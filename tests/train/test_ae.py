@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax import ActionTokenizer
-from rfsq_jax.data.bundled import load_bundled
+from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from train import ae
 
 ROOT = Path(__file__).parents[2]

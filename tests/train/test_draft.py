@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from rfsq_jax.heads import model, proprio
+from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.model import HeadsShape
-from rfsq_jax.policy_files import PolicyParts, load_policy, save_policy
-from rfsq_jax.tokenizer import ActionTokenizer
-from tests.training.samples import SPEC, make_store
+from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.feature_store import SPEC, make_store
 from train import draft as command
 
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
@@ -27,7 +27,7 @@ def options(chunks, tmp_path, monkeypatch) -> list[str]:
     store = make_store(tmp_path / "features", tokenizer, chunks[::37][:4], 96, 48)
     config = HeadsConfig(main=SMALL, draft=SMALL)
     shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-    params = model.init(config, shape, jax.random.key(1))
+    params = network.init(config, shape, jax.random.key(1))
     statistics = proprio.fit(store.state)
     parts = PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
     save_policy(tmp_path / "policy", parts)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from rfsq_jax.features.store import FeatureStore
-from tests.fakes import Patches
-from tests.features.samples import demonstrations
+from tests.support.fakes import Patches
+from tests.support.features import demonstrations
 from train import features
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfsq_jax.training import sharding
+from rfsq_jax.parallel import sharding
 from rfsq_jax.training.feeding import Feed, prefetch
 
 

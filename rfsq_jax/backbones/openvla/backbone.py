@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, UInt8
 
 from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
 from rfsq_jax.backbones.openvla import images as pictures
-from rfsq_jax.backbones.openvla import model, wording
+from rfsq_jax.backbones.openvla import model, prompts
 from rfsq_jax.backbones.openvla.checkpoint import detect, load
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
@@ -36,9 +36,9 @@ from rfsq_jax.backbones.protocol import (
     Params,
     require_depth,
 )
-from rfsq_jax.checks import require
-from rfsq_jax.data.jpeg import require_decoder
-from rfsq_jax.training.sharding import make_mesh
+from rfsq_jax.data.readers.jpeg import require_decoder
+from rfsq_jax.parallel.sharding import make_mesh
+from rfsq_jax.runs.checks import require
 
 BASE, OFT = "openvla", "openvla-oft"
 IMAGE_SIZE = 256
@@ -83,7 +83,7 @@ class OpenVLABackbone:
         self.config = config = _config_of(name, folder)
         self.options = given.resolved(config, folder)
         self.statistics = _statistics_of(folder, config, self.options)
-        self._tokenizer = wording.read_tokenizer(folder)
+        self._tokenizer = prompts.read_tokenizer(folder)
         self._spec = _spec_of(name, folder, config, self.options, self.statistics)
         self._mesh = _mesh_of(given.chips)
         self._lock, self._params = threading.Lock(), None
@@ -126,8 +126,8 @@ class OpenVLABackbone:
         check_state(state, len(images))
         how = (self.config.image_size, self.options.jpeg)
         pixels = [[pictures.prepare(each, *how) for each in sample] for sample in images]
-        prompts = [wording.prompt_ids(self._tokenizer, each) for each in instructions]
-        ids, lengths = wording.pad_prompts(prompts, PROMPT_BLOCK)
+        encoded = [prompts.prompt_ids(self._tokenizer, each) for each in instructions]
+        ids, lengths = prompts.pad_prompts(encoded, PROMPT_BLOCK)
         inputs = {"pixels": np.asarray(pixels), "prompt": ids, "lengths": lengths}
         if _takes_state(self.config):
             assert self.statistics is not None, "checked when the backbone was made"

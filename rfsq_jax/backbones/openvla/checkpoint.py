@@ -17,7 +17,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
-from rfsq_jax.backbones.openvla.converted import is_converted, read_arrays, read_origin
 from rfsq_jax.backbones.openvla.description import read_description
 from rfsq_jax.backbones.openvla.layout import (
     HEAD,
@@ -28,10 +27,11 @@ from rfsq_jax.backbones.openvla.layout import (
     parameter_table,
     unused_keys,
 )
+from rfsq_jax.backbones.openvla.orbax_copy import is_converted, read_arrays, read_origin
 from rfsq_jax.backbones.openvla.safetensors_files import open_sharded
-from rfsq_jax.torch_files import read_state_dict
-from rfsq_jax.training.sharding import make_mesh, spec_for
-from rfsq_jax.weight_files import unflatten
+from rfsq_jax.interop.torch_files import read_state_dict
+from rfsq_jax.parallel.sharding import make_mesh, spec_for
+from rfsq_jax.runs.weight_files import unflatten
 
 Tensors = dict[str, dict[str, np.ndarray]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rfsq_jax.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_positive
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

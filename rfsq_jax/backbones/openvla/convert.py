@@ -25,18 +25,18 @@ from rfsq_jax.backbones.openvla.checkpoint import (
     read_stack,
 )
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
-from rfsq_jax.backbones.openvla.converted import (
+from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
+from rfsq_jax.backbones.openvla.identity import weights_digest
+from rfsq_jax.backbones.openvla.layout import parameter_table, unused_keys
+from rfsq_jax.backbones.openvla.orbax_copy import (
     Origin,
     is_converted,
     list_files,
     write_arrays,
     write_origin,
 )
-from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
-from rfsq_jax.backbones.openvla.identity import weights_digest
-from rfsq_jax.backbones.openvla.layout import parameter_table, unused_keys
-from rfsq_jax.runs.commands import parse
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 
 SMALL_FILES = ("*.json", "tokenizer.model")

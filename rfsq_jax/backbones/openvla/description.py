@@ -18,7 +18,7 @@ from rfsq_jax.backbones.openvla.config import (
     OpenVLAConfig,
     VitConfig,
 )
-from rfsq_jax.checks import require
+from rfsq_jax.runs.checks import require
 
 FILE = "config.json"
 TOWERS: tuple[dict[str, VitConfig], dict[str, VitConfig]] = (

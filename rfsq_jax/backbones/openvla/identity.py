@@ -18,8 +18,8 @@ import numpy as np
 
 from rfsq_jax.backbones.openvla.checkpoint import Tensors, check_tensors, open_tensors
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
-from rfsq_jax.backbones.openvla.converted import is_converted, read_origin
 from rfsq_jax.backbones.openvla.layout import parameter_table, unused_keys
+from rfsq_jax.backbones.openvla.orbax_copy import is_converted, read_origin
 
 PLACES = 8
 """Numbers of each tensor."""

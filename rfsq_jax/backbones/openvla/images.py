@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from rfsq_jax.backbones.openvla import lanczos
 from rfsq_jax.backbones.openvla.config import HALVES, IMAGENET
-from rfsq_jax.data.jpeg import decode, encode
+from rfsq_jax.data.readers.jpeg import decode, encode
 
 CROP_AREA = 0.9
 

@@ -16,8 +16,8 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig, VitConfig
-from rfsq_jax.training.sharding import Rules
-from rfsq_jax.weight_files import unflatten
+from rfsq_jax.parallel.sharding import Rules
+from rfsq_jax.runs.weight_files import unflatten
 
 MODEL, HEAD, PROPRIO = "model", "action_head", "proprio_projector"
 

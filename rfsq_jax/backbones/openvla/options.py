@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
-from rfsq_jax.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_positive
 
 Features = Literal["actions", "last"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rfsq_jax.checks import require
+from rfsq_jax.runs.checks import require
 
 FILE = "dataset_statistics.json"
 EPSILON = 1e-8

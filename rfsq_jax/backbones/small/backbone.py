@@ -30,11 +30,11 @@ from rfsq_jax.backbones.protocol import (
     require_depth,
 )
 from rfsq_jax.backbones.small import efficientnet
+from rfsq_jax.backbones.small.instructions import embed_words
 from rfsq_jax.backbones.small.weights import weights_file
-from rfsq_jax.backbones.small.wording import embed_words
-from rfsq_jax.checks import require
+from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.rfsq.layers import AnyArray
-from rfsq_jax.torch_files import read_state_dict
+from rfsq_jax.runs.checks import require
 
 NAME = "small"
 CAMERAS = 2

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rfsq_jax.libero.experts.compartment import Compartment, fitting_turn
+from rfsq_jax.libero.experts.covered_place import HandlePicking, Insertion, is_covered
 from rfsq_jax.libero.experts.insert import Insert
-from rfsq_jax.libero.experts.insertion import HandlePicking, Insertion, is_covered
 from rfsq_jax.libero.experts.leaning import LayDown, Slope, is_slope
 from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.picking import Picking

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Observation
-from rfsq_jax.libero.experts.insertion import CARELESS, OVER_FLOOR, Insertion
+from rfsq_jax.libero.experts.covered_place import CARELESS, OVER_FLOOR, Insertion
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN, Aim, Phase
 from rfsq_jax.libero.experts.pick_place import PATIENCE, STALLED, PickPlace
 from rfsq_jax.libero.experts.picking import Picking

@@ -19,7 +19,7 @@ pytest.importorskip("simplejpeg")
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.openvla import images as pictures
-from rfsq_jax.backbones.openvla import model, wording
+from rfsq_jax.backbones.openvla import model, prompts
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import unstacked
@@ -27,8 +27,8 @@ from rfsq_jax.backbones.openvla.statistics import FILE, read_statistics
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone
 from rfsq_jax.heads.config import TrunkConfig
 from rfsq_jax.heads.trunk import Trunk
-from tests.backbones.openvla.checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
-from tests.backbones.samples import pictures as noise
+from tests.support.images import pictures as noise
+from tests.support.openvla_checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
 
 OPTIONS: dict[str, Any] = {"dtype": "float32"}
 SENTENCES = ("Put the bowl here", "pick up it")
@@ -63,7 +63,7 @@ def seen(batch: int = 2) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
 
 
 def prompt_of(folder: Path, sentence: str) -> list[int]:
-    return wording.prompt_ids(wording.read_tokenizer(folder), sentence)
+    return prompts.prompt_ids(prompts.read_tokenizer(folder), sentence)
 
 
 def test_oft_features_are_its_action_states(oft: Any, oft_folder: Path) -> None:

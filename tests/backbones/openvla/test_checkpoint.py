@@ -18,8 +18,8 @@ import torch
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, TINY, TINY_OFT
 from rfsq_jax.backbones.openvla.layout import PROPRIO, RULES, abstract_params, parameter_table
-from rfsq_jax.training.sharding import make_mesh, tree_shardings
-from tests.backbones.openvla.folders import write_folder, write_safetensors
+from rfsq_jax.parallel.sharding import make_mesh, tree_shardings
+from tests.support.openvla_folders import write_folder, write_safetensors
 
 KEY = "language_model.model.layers.1.mlp.down_proj.weight"
 UNUSED = ("vision_backbone.featurizer.norm.weight", "vision_backbone.featurizer.blocks.3.ls1.x")

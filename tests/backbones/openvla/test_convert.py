@@ -15,14 +15,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from rfsq_jax.backbones.openvla import converted
+from rfsq_jax.backbones.openvla import orbax_copy
 from rfsq_jax.backbones.openvla.checkpoint import detect, load
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.convert import convert, main
 from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.layout import RULES
-from rfsq_jax.training.sharding import make_mesh, tree_shardings
-from tests.backbones.openvla.checkpoints import TINY, TINY_OFT, write_checkpoint
+from rfsq_jax.parallel.sharding import make_mesh, tree_shardings
+from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_copy_has_the_version_of_what_it_was_made_of(
 def test_a_copy_needs_nothing_of_what_it_was_made_of(copy: Path, folder: Path) -> None:
     names = {path.name for path in copy.iterdir()}
     small = {"config.json", "dataset_statistics.json", "tokenizer.json"}
-    assert names == small | {converted.FILE, converted.ARRAYS}
+    assert names == small | {orbax_copy.FILE, orbax_copy.ARRAYS}
     for name in small:
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
 
@@ -114,12 +114,12 @@ def test_arrays_of_another_config_are_named(copy: Path) -> None:
 def test_damaged_copies_are_named(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     convert(folder, copy)
-    for path in (copy / converted.ARRAYS).rglob("*"):
+    for path in (copy / orbax_copy.ARRAYS).rglob("*"):
         if path.is_file() and path.stat().st_size > 2**16:
             path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(ValueError, match=r"parameters is damaged: .* must have \d+ bytes, got \d+"):
         load(copy)
-    note = copy / converted.FILE
+    note = copy / orbax_copy.FILE
     note.write_text(json.dumps(json.loads(note.read_text()) | {"format_version": 99}))
     with pytest.raises(ValueError, match="format version 99"):
         load(copy)

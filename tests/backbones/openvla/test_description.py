@@ -90,7 +90,7 @@ def test_every_size_of_the_language_model_is_read() -> None:
 
 
 def test_defaults_are_those_of_transformers() -> None:
-    oracle = pytest.importorskip("tests.backbones.openvla.oracle")
+    oracle = pytest.importorskip("tests.support.openvla_oracle")
     theirs, ours = oracle.transformers.LlamaConfig(), parse_description(PUBLISHED).llama
     assert (ours.width, ours.mlp_width) == (theirs.hidden_size, theirs.intermediate_size)
     assert (ours.depth, ours.heads) == (theirs.num_hidden_layers, theirs.num_attention_heads)

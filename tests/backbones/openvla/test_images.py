@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from rfsq_jax.backbones.openvla import images, lanczos
-from rfsq_jax.data import jpeg
+from rfsq_jax.data.readers import jpeg
 
 needs_decoder = pytest.mark.skipif(
     importlib.util.find_spec("simplejpeg") is None, reason="simplejpeg is not installed"

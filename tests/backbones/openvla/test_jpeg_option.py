@@ -13,9 +13,9 @@ pytest.importorskip("torch")
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.openvla import images
-from rfsq_jax.data.jpeg import DecoderMissingError
-from tests.backbones.openvla.checkpoints import TINY, TINY_OFT, write_checkpoint
-from tests.backbones.samples import pictures, states
+from rfsq_jax.data.readers.jpeg import DecoderMissingError
+from tests.support.images import pictures, states
+from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from rfsq_jax.backbones.openvla import layout, model, vision
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.layers import gelu_mlp
-from tests.backbones.openvla.folders import write_folder
-from tests.backbones.openvla.oracle import Oracle
+from tests.support.openvla_folders import write_folder
+from tests.support.openvla_oracle import Oracle
 
 NO_PROPRIO = dataclasses.replace(TINY_OFT, oft=OFTConfig(proprio=False))
 LENGTHS = (9, 4, 13)

@@ -15,8 +15,8 @@ from rfsq_jax.backbones.openvla import model
 from rfsq_jax.backbones.openvla.config import LlamaConfig, OFTConfig, OpenVLAConfig, VitConfig
 from rfsq_jax.backbones.openvla.layers import layer_norm, rms_norm
 from rfsq_jax.backbones.openvla.layout import parameter_table
-from rfsq_jax.weight_files import unflatten
-from tests.backbones.openvla.checkpoints import draw
+from rfsq_jax.runs.weight_files import unflatten
+from tests.support.openvla_checkpoints import draw
 
 MIDDLE = OpenVLAConfig(
     dino=VitConfig(width=128, depth=8, heads=2, mlp_width=512, registers=4),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, normalizers, processors
 
-from rfsq_jax.backbones.openvla import wording
+from rfsq_jax.backbones.openvla import prompts
 
 # Llama-2's ids of these pieces; "▁" stands for a space.
 PIECES = {
@@ -42,7 +42,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """As in a checkpoint's folder: byte fallback, a space in front, BOS unless it is unasked."""
     folder = tmp_path_factory.mktemp("tokenizer")
     llama().save(str(folder / "tokenizer.json"))
-    return wording.read_tokenizer(folder)
+    return prompts.read_tokenizer(folder)
 
 
 def llama() -> Tokenizer:
@@ -71,28 +71,28 @@ def llama() -> Tokenizer:
 
 @pytest.mark.parametrize("sentence", ["put the carrot on the plate", "Put the Carrot on the PLATE"])
 def test_golden_ids(tokenizer: Tokenizer, sentence: str) -> None:
-    assert wording.prompt_ids(tokenizer, sentence) == CARROT
+    assert prompts.prompt_ids(tokenizer, sentence) == CARROT
 
 
 def test_one_bos_whatever_the_tokenizer_adds(tokenizer: Tokenizer) -> None:
-    text = wording.prompt_text("put the carrot on the plate")
+    text = prompts.prompt_text("put the carrot on the plate")
     assert tokenizer.encode(text).ids == CARROT[:-1]
-    assert wording.prompt_ids(tokenizer, "put the carrot on the plate").count(wording.BOS) == 1
+    assert prompts.prompt_ids(tokenizer, "put the carrot on the plate").count(prompts.BOS) == 1
 
 
 def test_the_last_id_is_the_space_before_the_first_action(tokenizer: Tokenizer) -> None:
     """In training text went on after "Out: "; there its lone space is a token of its own."""
-    text = wording.prompt_text("put the carrot on the plate") + " "
+    text = prompts.prompt_text("put the carrot on the plate") + " "
     assert tokenizer.encode(text).ids == CARROT
 
 
 def test_a_space_that_is_there_is_not_doubled(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wording, "PROMPT", wording.PROMPT + " ")
-    assert wording.prompt_ids(tokenizer, "put the carrot on the plate") == CARROT
+    monkeypatch.setattr(prompts, "PROMPT", prompts.PROMPT + " ")
+    assert prompts.prompt_ids(tokenizer, "put the carrot on the plate") == CARROT
 
 
 def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"tokenizer\.json is missing"):
-        wording.read_tokenizer(tmp_path)
+        prompts.read_tokenizer(tmp_path)

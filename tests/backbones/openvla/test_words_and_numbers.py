@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rfsq_jax.backbones.openvla import statistics, wording
+from rfsq_jax.backbones.openvla import prompts, statistics
 
 LOW = [-0.7454732114076613, -0.6616071462631226, -0.9375, -0.10, -0.20, -0.18, 0.0]
 HIGH = [0.9375, 0.8758928775787354, 0.9321428537368774, 0.10, 0.17, 0.14, 1.0]
@@ -20,20 +20,20 @@ def write(folder: Path, proprio: dict[str, list[float]]) -> None:
 
 def test_prompt() -> None:
     expected = "In: What action should the robot take to open the drawer?\nOut:"
-    assert wording.prompt_text("Open the Drawer") == expected
+    assert prompts.prompt_text("Open the Drawer") == expected
 
 
 def test_prompts_are_padded_at_the_end() -> None:
-    ids, lengths = wording.pad_prompts([[1, 5, 29871], [1] * 9])
+    ids, lengths = prompts.pad_prompts([[1, 5, 29871], [1] * 9])
     assert ids.shape == (2, 16)
     assert lengths.tolist() == [3, 9]
-    assert ids[0].tolist() == [1, 5, 29871] + [wording.PAD] * 13
+    assert ids[0].tolist() == [1, 5, 29871] + [prompts.PAD] * 13
 
 
 def test_action_tokens() -> None:
-    tokens = wording.encode_actions(np.array([0.0, 1.0, -1.0, 3.0]))
+    tokens = prompts.encode_actions(np.array([0.0, 1.0, -1.0, 3.0]))
     assert tokens.tolist() == [31872, 31744, 31999, 31744]
-    decoded = wording.decode_actions(np.array([31872, 31744, 31999, 5]))
+    decoded = prompts.decode_actions(np.array([31872, 31744, 31999, 5]))
     np.testing.assert_allclose(decoded, [0, 0.99608, -0.99608, 0.99608], atol=1e-5)
 
 
@@ -159,6 +159,6 @@ def test_every_action_token_is_the_middle_of_its_bin() -> None:
     """Bins of 2 / 255; encoding a middle gives its token back, the last edge a bin of its own."""
     tokens = np.arange(31745, 32000)
     middles = 1 - (tokens - 31744 - 0.5) * 2 / 255
-    np.testing.assert_allclose(wording.decode_actions(tokens), middles, atol=1e-12)
-    np.testing.assert_array_equal(wording.encode_actions(middles), tokens)
-    assert wording.decode_actions(np.array([31744])) == wording.decode_actions(tokens)[0]
+    np.testing.assert_allclose(prompts.decode_actions(tokens), middles, atol=1e-12)
+    np.testing.assert_array_equal(prompts.encode_actions(middles), tokens)
+    assert prompts.decode_actions(np.array([31744])) == prompts.decode_actions(tokens)[0]

@@ -1,0 +1,1 @@
+"""What times and counts: interleaved timing, operations, limits of devices."""

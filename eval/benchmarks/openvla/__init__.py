@@ -1,0 +1,1 @@
+"""OpenVLA's programs, costs and PyTorch counterpart."""

@@ -1,0 +1,1 @@
+"""What the comparing commands measure and draw."""

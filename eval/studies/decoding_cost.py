@@ -1,0 +1,121 @@
+"""What decoding costs at batch 1, in floating-point operations and in time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from eval.benchmarks.flops import flops_of
+from eval.benchmarks.timing import Work
+from eval.studies.decoding_frames import bound, decoder_of
+from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.heads import decoding, network
+from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part, main_part
+from rfsq_jax.heads.prediction import of_logits
+from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.token_policy import Observations, Policy
+
+FULL, SPECULATIVE, EXIT, STAY = "greedy", "speculative", "exits early", "stays"
+GREEDY, RIGHT, WRONG = "greedy", "proposal all right", "proposal with one wrong"
+
+
+def policy_contestants(parts: PolicyParts, backbone: Backbone, calls: int) -> dict[str, Work]:
+    """`Policy.act` for one environment: pictures in, actions out."""
+
+    def acting(mode: Any, threshold: float | None = None) -> Work:
+        chosen = dataclasses.replace(parts, threshold=threshold)
+        policy = Policy(chosen, backbone, mode)
+        return repeated(calls, lambda: policy.act(observations))
+
+    observations = example(backbone)
+    return {
+        FULL: acting("greedy"),
+        SPECULATIVE: acting("speculative"),
+        EXIT: acting("early_exit", -np.inf),
+        STAY: acting("early_exit", NEVER),
+    }
+
+
+def heads_contestants(parts: PolicyParts, calls: int) -> dict[str, Work]:
+    """The main head and the decoder: final features in, actions out; greedily or verifying."""
+    decoder = decoder_of(parts)
+
+    @jax.jit
+    def greedy(
+        params: network.Params, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
+    ) -> Any:
+        heads, state = bound(parts, params, state)
+        return of_logits(decoder, decoding.greedy_logits(heads.main, features, state))
+
+    @jax.jit
+    def verify(
+        params: network.Params,
+        features: Float[Array, "b s e"],
+        state: Float[Array, "b 8"],
+        proposal: Int[Array, "b t d p"],
+    ) -> Any:
+        heads, state = bound(parts, params, state)
+        logits, _ = decoding.speculate_logits(heads.main, proposal, features, state)
+        return of_logits(decoder, logits)
+
+    depth = parts.shape.final
+    features = np.random.default_rng(0).normal(size=(1, depth.tokens, depth.width))
+    inputs = parts.params, features.astype(np.float16), np.zeros((1, 8), np.float32)
+    right = np.asarray(greedy(*inputs).codes)[..., : parts.shape.codes.coarse]
+    wrong = right.copy()
+    wrong[0, 0, 0, 0] = (wrong[0, 0, 0, 0] + 1) % parts.shape.codes.num_levels
+    return {
+        GREEDY: repeated(calls, lambda: jax.device_get(greedy(*inputs))),
+        RIGHT: repeated(calls, lambda: jax.device_get(verify(*inputs, right))),
+        WRONG: repeated(calls, lambda: jax.device_get(verify(*inputs, wrong))),
+    }
+
+
+def repeated(calls: int, call: Callable[[], object]) -> Work:
+    """Returns work of that many calls."""
+
+    def work() -> int:
+        for _ in range(calls):
+            call()
+        return calls
+
+    return work
+
+
+def example(backbone: Backbone) -> Observations:
+    """Random pictures for one environment: no program's speed depends on the values."""
+    size = backbone.spec.image_size
+    shape = (1, backbone.spec.cameras, size, size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Observations(images, ["pick up the bowl"], np.zeros((1, 8), np.float32))
+
+
+def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
+    """Floating-point operations of one sample, as XLA counts them in the compiled programs."""
+    decoder, readout = decoder_of(parts), parts.config.readout
+    seen = example(backbone)
+    inputs = backbone.prepare(seen.images, seen.instructions, seen.state)
+    weights = (backbone.params, parts.params)
+
+    def first(weights: Any, inputs: Any, state: Any) -> Any:
+        heads, state = bound(parts, weights[1], state)
+        return draft_part(backbone, heads, decoder, readout, weights[0], inputs, state)
+
+    def last(weights: Any, carry: Any, state: Any) -> Any:
+        heads, state = bound(parts, weights[1], state)
+        return main_part(backbone, heads, decoder, readout, weights[0], carry, state)
+
+    def full(weights: Any, inputs: Any, state: Any) -> Any:
+        return last(weights, backbone.early(weights[0], inputs)[1], state)
+
+    carry = jax.eval_shape(first, weights, inputs, seen.state)[2]
+    early, late = (
+        flops_of(first, weights, inputs, seen.state),
+        flops_of(last, weights, carry, seen.state),
+    )
+    return Cost(flops_of(full, weights, inputs, seen.state), early, early + late)

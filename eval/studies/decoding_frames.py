@@ -1,0 +1,133 @@
+"""What a policy's heads say about stored frames, and whether speculation says the same.
+
+Axes: N frames · B block · T steps of a chunk · A action dims · D latent dims · L layers, of which P
+coarse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from rfsq_jax.backbones.protocol import EARLY, FINAL
+from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.heads import decoding, network, proprio
+from rfsq_jax.heads.decoding import Acceptance
+from rfsq_jax.heads.early_exit import confidence
+from rfsq_jax.heads.prediction import Decoder, of_logits, prefix_actions
+from rfsq_jax.policies.files import PolicyParts
+
+
+class Frames(NamedTuple):
+    """One row per frame.
+
+    Attributes:
+      identical: bool [N], whether speculation gave the codes of greedy decoding, with the draft's
+        proposal and with greedy's own coarse codes, where no second fine pass runs.
+      confidence: float32 [N], of the draft.
+      error_main: float32 [N], mean absolute error of the main head's normalised actions.
+      error_draft: float32 [N], the same for the draft's, with the expected residual.
+    """
+
+    identical: Bool[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+    error_main: Float[np.ndarray, " n"]
+    error_draft: Float[np.ndarray, " n"]
+
+
+class Speculated(NamedTuple):
+    """A block's codes after the draft's proposal, what was accepted, and what an exit needs."""
+
+    codes: Int[Array, "b t d l"]
+    acceptance: Acceptance
+    confidence: Float[Array, " b"]
+    error_main: Float[Array, " b"]
+    error_draft: Float[Array, " b"]
+
+
+def decoder_of(parts: PolicyParts) -> Decoder:
+    """The half of the policy's tokenizer that heads need."""
+    return Decoder(parts.tokenizer.config, *parts.tokenizer.fitted[:2])
+
+
+def bound(
+    parts: PolicyParts, params: network.Params, state: Float[Array, "b 8"]
+) -> tuple[network.Heads, Float[Array, "b 8"]]:
+    """The policy's heads with these parameters, and the raw state as they see it."""
+    heads = network.bind(parts.config, parts.shape, params)
+    return heads, proprio.normalize(parts.statistics, state)
+
+
+def measure_frames(
+    parts: PolicyParts,
+    store: FeatureStore,
+    rows: Int[np.ndarray, " n"],
+    block: int,
+    after_block: Callable[[int], object],
+) -> tuple[Frames, Acceptance]:
+    """Decodes the rows of the store in blocks.
+
+    Args:
+      parts: token heads with a draft.
+      store: features of the policy's backbone.
+      rows: which, in this order.
+      block: frames in one call.
+      after_block: gets the number of frames done.
+
+    Returns:
+      the frames, and the acceptance of the draft's proposals summed over all of them.
+    """
+    greedy, speculate, verify = _programs(parts)
+    blocks, counts = [], []
+    for start in range(0, len(rows), block):
+        chosen = rows[start : start + block]
+        final, state = store.gather(FINAL, chosen), store.state[chosen]
+        truth = parts.tokenizer.fitted.normalization.normalize(store.actions[chosen])
+        codes = np.asarray(greedy(parts.params, final, state))
+        found = speculate(parts.params, final, store.gather(EARLY, chosen), state, truth)
+        own = verify(parts.params, codes[..., : parts.shape.codes.coarse], final, state)
+        same = (found.codes == codes).all(axis=(1, 2, 3)) & (own == codes).all(axis=(1, 2, 3))
+        blocks.append(Frames(same, found.confidence, found.error_main, found.error_draft))
+        counts.append(found.acceptance)
+        after_block(len(chosen))
+    frames = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
+    return frames, jax.tree.map(lambda *parts: np.sum(parts, axis=0), *counts)
+
+
+def _programs(parts: PolicyParts) -> tuple[Callable[..., Any], ...]:
+    """Greedy decoding, speculation with the draft's proposal, and with a given proposal.
+
+    They are compiled apart, as a policy's would be.
+    """
+    decoder, readout = decoder_of(parts), parts.config.readout
+
+    def greedy(params: network.Params, final: Array, state: Array) -> Array:
+        heads, state = bound(parts, params, state)
+        return decoding.greedy(heads.main, final, state)
+
+    def speculate(
+        params: network.Params, final: Array, early: Array, state: Array, truth: Array
+    ) -> Speculated:
+        heads, state = bound(parts, params, state)
+        draft = heads.draft(early, state)
+        proposal = jnp.argmax(draft, axis=-1)
+        logits, acceptance = decoding.speculate_logits(heads.main, proposal, final, state)
+        main = of_logits(decoder, logits)
+        taken = main.expected if readout == "expected" else main.actions
+        errors = (
+            jnp.abs(actions - truth).mean(axis=(1, 2))
+            for actions in (taken, prefix_actions(decoder, draft, readout))
+        )
+        codes = jnp.argmax(logits, axis=-1)
+        return Speculated(codes, acceptance, confidence(decoder, draft), *errors)
+
+    def verify(params: network.Params, proposal: Array, final: Array, state: Array) -> Array:
+        heads, state = bound(parts, params, state)
+        return decoding.speculate(heads.main, proposal, final, state)[0]
+
+    return jax.jit(greedy), jax.jit(speculate), jax.jit(verify)

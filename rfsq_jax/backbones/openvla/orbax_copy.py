@@ -1,0 +1,156 @@
+"""Orbax copies of checkpoints: the parameters as the model has them, read straight to shards.
+
+A copy's folder holds the arrays in ARRAYS, what they were made of in FILE, and the published
+folder's small files beside them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from orbax.checkpoint import v1 as ocp
+
+from rfsq_jax.backbones.openvla.config import OFTConfig
+from rfsq_jax.backbones.openvla.layout import RULES, Leaf
+from rfsq_jax.parallel.sharding import spec_for
+from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.weight_files import check_version, flatten, unflatten
+
+FILE, ARRAYS = "parameters.json", "parameters"
+FORMAT_VERSION = 1
+CHUNK_BYTES = 2**26
+"""Read at once; small enough that no host reads much more than its shards."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a copy was made of.
+
+    Attributes:
+      weights: `identity.weights_digest` of the published files.
+      oft: sizes of OFT's parts, where the checkpoint has them.
+      files: bytes of the arrays' files, by their paths below ARRAYS.
+    """
+
+    weights: str
+    oft: OFTConfig | None
+    files: dict[str, int]
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether a folder is an Orbax copy."""
+    return (folder / FILE).is_file()
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Writes what a copy was made of."""
+    write_json(folder / FILE, {"format_version": FORMAT_VERSION, **dataclasses.asdict(origin)})
+
+
+def read_origin(folder: Path) -> Origin:
+    """What a copy was made of.
+
+    Raises:
+      ValueError: if its file is damaged, or newer than this rfsq_jax.
+    """
+    path = folder / FILE
+    table = read_json(path)
+    try:
+        check_version(path, table, FORMAT_VERSION, "copy of OpenVLA")
+        oft = None if table["oft"] is None else OFTConfig(**table["oft"])
+        return Origin(str(table["weights"]), oft, dict(table["files"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+
+
+def write_arrays(folder: Path, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Writes arrays by path, one after the other; only one need exist at a time."""
+    context = ocp.Context()
+    # Trained numbers barely shrink, and unpacking them takes longer than reading them.
+    context.array.saving.use_compression = False
+    context.array.saving.storage_options.chunk_byte_size = CHUNK_BYTES
+    context.memory.deepcopy_host_arrays = False
+    target = str((folder / ARRAYS).resolve())
+    with context:
+        for path, array in arrays:
+            ocp.partial.save(target, unflatten({path: array}))
+            # Or it would live until the next one is made.
+            del array
+        ocp.partial.finalize(target)
+
+
+def list_files(folder: Path) -> dict[str, int]:
+    """Bytes of the arrays' files, by their paths."""
+    files = sorted(each for each in (folder / ARRAYS).rglob("*") if each.is_file())
+    return {str(each.relative_to(folder / ARRAYS)): each.stat().st_size for each in files}
+
+
+def read_arrays(folder: Path, table: dict[str, Leaf], mesh: Mesh, dtype: Any) -> dict[str, Any]:
+    """Reads the parameters to their shards, each host its own only.
+
+    The host holds, beside them, no more than the largest.
+
+    Raises:
+      ValueError: if arrays are missing, unknown, of another shape or damaged.
+    """
+    source = (folder / ARRAYS).resolve()
+    _require_files(source, read_origin(folder).files, list_files(folder))
+    stored = _named(source, lambda: flatten(_metadata(source)))
+    _compare(source, table, stored)
+
+    def abstract(path: str, leaf: Leaf) -> jax.ShapeDtypeStruct:
+        sharding = NamedSharding(mesh, spec_for(path, RULES))
+        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+
+    wanted = unflatten({path: abstract(path, leaf) for path, leaf in table.items()})
+    widest = max(np.dtype(dtype).itemsize, *(each.dtype.itemsize for each in stored.values()))
+    largest = max(math.prod(leaf.shape) for leaf in table.values()) * widest
+    # The limit itself is refused.
+    context = ocp.Context()
+    context.memory.read_concurrent_bytes = largest + 1
+    with context:
+        return _named(source, lambda: ocp.load(str(source), wanted))
+
+
+def _require_files(source: Path, wanted: dict[str, int], found: dict[str, int]) -> None:
+    # TensorStore's own error names an array's index, but not the array.
+    problems = [
+        f"{name} must have {size} bytes, got {found.get(name, 'no file')}"
+        for name, size in wanted.items()
+        if found.get(name) != size
+    ]
+    if problems:
+        raise ValueError(f"{source} is damaged: {'; '.join(problems)}")
+
+
+def _metadata(source: Path) -> Any:
+    found = ocp.metadata(str(source)).metadata
+    if not isinstance(found, dict):
+        raise ValueError("its arrays cannot be listed")
+    return found
+
+
+def _compare(source: Path, table: dict[str, Leaf], stored: dict[str, Any]) -> None:
+    wanted = {path: leaf.shape for path, leaf in table.items()}
+    found = {path: tuple(each.shape) for path, each in stored.items()}
+    problems = [
+        f"{path} expected {wanted.get(path, 'nothing')}, got {found.get(path, 'nothing')}"
+        for path in sorted(wanted.keys() | found.keys())
+        if wanted.get(path) != found.get(path)
+    ]
+    if problems:
+        raise ValueError(f"{source} has other arrays than its config: {'; '.join(problems)}")
+
+
+def _named(source: Path, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(f"{source} is damaged: {error}") from error

@@ -1,0 +1,1 @@
+"""Readers: each converts one kind of file to Episodes, once, and says which conventions it has."""

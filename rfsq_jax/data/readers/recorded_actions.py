@@ -1,0 +1,90 @@
+"""Reads recorded actions from a file that the user names: NPZ or LIBERO HDF5.
+
+Axes: N steps of an episode · A = 7 action dims.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from rfsq_jax.data.episodes import ACTION_DIM
+from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
+
+BOUNDARIES = ("lengths", "episode_ends")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ActionSequence:
+    """The actions of one episode in LIBERO's environment convention, float32 [N, 7]."""
+
+    actions: Float[np.ndarray, "n 7"]
+    instruction: str
+
+
+def read_actions(path: Path) -> list[ActionSequence]:
+    """Reads every episode of an `.npz`, `.hdf5` or `.h5` file.
+
+    An NPZ holds `actions` [N, 7] with `lengths` or `episode_ends` (steps of each episode, or the
+    index after its last step), or one array [N, 7] per episode. An HDF5 file has LIBERO's layout.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is damaged, of another kind, or holds no actions, or values that are none.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"actions file {path} does not exist")
+    readers = {".npz": _npz_arrays, ".hdf5": _hdf5_arrays, ".h5": _hdf5_arrays}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: expected one of {sorted(readers)}, got {path.suffix!r}")
+    arrays = readers[path.suffix](path)
+    return [ActionSequence(_check(path, name, values), path.stem) for name, values in arrays]
+
+
+def _hdf5_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
+    return [(episode.source, episode.actions) for episode in read_hdf5(path)]
+
+
+def _npz_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
+    try:
+        # A stream of our own: np.load leaves the file open where it refuses one that it opened.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole NPZ file of plain arrays: {error}") from error
+    if not arrays:
+        raise ValueError(f"{path}: expected actions, got an empty archive")
+    if any(name in arrays for name in BOUNDARIES):
+        return _cut(path, arrays)
+    return sorted(arrays.items())
+
+
+def _cut(path: Path, arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    if "actions" not in arrays:
+        raise ValueError(f"{path}: expected an array 'actions', got {sorted(arrays)}")
+    actions, name = arrays["actions"], next(name for name in BOUNDARIES if name in arrays)
+    bounds = np.atleast_1d(arrays[name])
+    ends = np.cumsum(bounds) if name == "lengths" else bounds
+    rising = np.issubdtype(bounds.dtype, np.integer) and (np.diff(ends, prepend=0) > 0).all()
+    if not (rising and len(ends) and ends[-1] == len(actions)):
+        raise ValueError(
+            f"{path}: {name} must split {len(actions)} steps into episodes, got {bounds.tolist()}"
+        )
+    parts = np.split(actions, ends[:-1])
+    return [(f"actions of episode {index}", part) for index, part in enumerate(parts)]
+
+
+def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n 7"]:
+    if values.ndim != 2 or values.shape[1] != ACTION_DIM or not len(values):
+        raise ValueError(f"{path}: {name} must have shape [N, {ACTION_DIM}], got {values.shape}")
+    if not np.issubdtype(values.dtype, np.floating):
+        raise ValueError(f"{path}: {name} must be floating point, got {values.dtype}")
+    if not np.isfinite(values).all():
+        step = int(np.argwhere(~np.isfinite(values))[0, 0])
+        raise ValueError(f"{path}: {name} must be finite, got NaN or inf at step {step}")
+    return values.astype(np.float32)

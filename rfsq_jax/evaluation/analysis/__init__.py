@@ -1,0 +1,1 @@
+"""What finished episodes say: rates, failure modes, times."""

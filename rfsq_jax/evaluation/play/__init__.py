@@ -1,0 +1,1 @@
+"""Episodes: one rollout, the workers that play them, and the policy that they share."""

@@ -1,0 +1,103 @@
+"""What one run of train.features is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from rfsq_jax.backbones.options import BackboneOption, with_path
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.tokenizers.step import HORIZON
+
+FeatureDtype = Literal["float16", "bfloat16"]
+Split = Literal["all", "train", "held_out"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeaturesRun:
+    """One run of train.features.
+
+    Attributes:
+      backbone: name of the frozen backbone.
+      checkpoint: folder of its weights, for a backbone that has none of its own.
+      backbone_options: further options of that backbone by name, such as early_layer of OpenVLA's.
+      suites: whose bundled demonstrations are replayed; their split is that of train.ae, whatever
+        else there is.
+      demos: more demonstrations to replay: HDF5 files that train.demos wrote, or folders of them.
+      images: what to read stored pictures from instead of replaying: HDF5 files, folders of them,
+        or RLDS folders in the layout of OpenVLA's LIBERO data.
+      episodes: how many, spread evenly over the tasks; None for all.
+      split: "train", "held_out" or "all" episodes.
+      held_out: share of the episodes of each task that is only measured on.
+      seed: of the split.
+      stride: steps between the frames of an episode that are used.
+      horizon: steps of a chunk; the tokenizer's.
+      tokenizer: a bundled name or a folder; gives chunk length and action statistics.
+      dtype: of the features on disk.
+      batch_size: frames per call of the backbone.
+      workers: simulator processes.
+      episodes_per_shard: at most; a shard holds one task and is written whole.
+      output: the run's folder; the same command resumes what is there.
+    """
+
+    backbone: str = "small"
+    checkpoint: Path | None = None
+    backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
+    suites: tuple[str, ...] = ("libero_spatial", "libero_object")
+    demos: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
+    episodes: int | None = 200
+    split: Split = "all"
+    held_out: float = 0.1
+    seed: int = 0
+    stride: int = 4
+    horizon: int = HORIZON
+    tokenizer: str = "libero"
+    dtype: FeatureDtype = "float16"
+    batch_size: int = 16
+    workers: int = 2
+    episodes_per_shard: int = 10
+    output: Path = Path("runs/features/small")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "stride", "horizon", "batch_size", "workers", "episodes_per_shard")
+        require(bool(self.suites or self.images), "suites", "at least one, or images", self.suites)
+        enough = self.episodes is None or self.episodes >= 1
+        require(enough, "episodes", "at least 1, or None for all", self.episodes)
+        require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
+        known = ("all", "train", "held_out")
+        require(self.split in known, "split", f"one of {known}", self.split)
+        known = ("float16", "bfloat16")
+        require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+        fits = not self.as_tensorflow or (bool(self.images) and not self.demos)
+        wanted = "without jpeg False where pictures are drawn"
+        require(fits, "backbone_options", wanted, self.backbone_options)
+
+    @property
+    def all_backbone_options(self) -> dict[str, Any]:
+        """What `get_backbone` takes besides the name."""
+        return with_path(self.backbone_options, self.checkpoint)
+
+    @property
+    def as_tensorflow(self) -> bool:
+        """Whether stored JPEG is decoded as TensorFlow does: the option jpeg False asks for it."""
+        return self.backbone_options.get("jpeg") is False
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide what is in the folder.
+
+        Where the backbone's weights lie does not; which they are, its version says.
+        """
+        options = dataclasses.asdict(self)
+        for name in ("output", "workers", "batch_size"):
+            options.pop(name)
+        return without_defaults(options)
+
+
+def without_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """Drops the backbone's folder, and its options where there are none, as in older runs."""
+    kept = {name: value for name, value in options.items() if name != "checkpoint"}
+    if not kept["backbone_options"]:
+        kept.pop("backbone_options")
+    return kept

@@ -1,0 +1,82 @@
+"""A policy's heads as one module, and as a pure function of a dict of parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jaxtyping import Array
+
+from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
+from rfsq_jax.heads.action_heads import BinHead, RegressionHead
+from rfsq_jax.heads.config import CodeShape, HeadsConfig
+from rfsq_jax.heads.parallel import DraftHead, MainHead
+
+Params = dict[str, Any]
+
+
+class HeadsShape(NamedTuple):
+    """What the heads' sizes depend on besides their config; hashable.
+
+    Attributes:
+      early: features of the draft head.
+      final: features of the main head.
+      codes: the tokenizer's codes.
+      action_dim: A.
+    """
+
+    early: Depth
+    final: Depth
+    codes: CodeShape
+    action_dim: int
+
+    @classmethod
+    def of(cls, spec: BackboneSpec, codes: CodeShape, action_dim: int) -> HeadsShape:
+        """For a backbone and a tokenizer."""
+        depths: Mapping[str, Depth] = spec.depths
+        return cls(depths[EARLY], depths[FINAL], codes, action_dim)
+
+
+class Heads(nnx.Module):
+    """The main head and, if configured, the draft head."""
+
+    def __init__(self, config: HeadsConfig, shape: HeadsShape, *, rngs: nnx.Rngs) -> None:
+        # Any: its kind depends on the config.
+        self.main: Any = _main(config, shape, rngs)
+        if config.draft is not None:
+            self.draft = DraftHead(config.draft, shape.early, shape.codes, rngs=rngs)
+
+
+def init(config: HeadsConfig, shape: HeadsShape, key: Array) -> Params:
+    """Returns fresh parameters, a pure dict of arrays."""
+    _, params = nnx.split(Heads(config, shape, rngs=nnx.Rngs(key)))
+    return nnx.to_pure_dict(params)
+
+
+def bind(config: HeadsConfig, shape: HeadsShape, params: Params) -> Heads:
+    """Returns the module with these parameters; cheap enough to call while tracing."""
+    graph, abstract = _structure(config, shape)
+    # A copy: the structure is cached, and threads may trace at the same time.
+    filled = jax.tree.map(lambda leaf: leaf, abstract)
+    nnx.replace_by_pure_dict(filled, params)
+    return nnx.merge(graph, filled)
+
+
+def _main(
+    config: HeadsConfig, shape: HeadsShape, rngs: nnx.Rngs
+) -> MainHead | BinHead | RegressionHead:
+    horizon, action_dim = shape.codes.horizon, shape.action_dim
+    if config.kind == "tokens":
+        return MainHead(config.main, shape.final, shape.codes, rngs=rngs)
+    if config.kind == "regression":
+        return RegressionHead(config.main, shape.final, horizon, action_dim, rngs=rngs)
+    return BinHead(config.main, shape.final, horizon, action_dim, config.num_bins, rngs=rngs)
+
+
+@functools.lru_cache
+def _structure(config: HeadsConfig, shape: HeadsShape) -> tuple[Any, Any]:
+    abstract = nnx.eval_shape(lambda: Heads(config, shape, rngs=nnx.Rngs(0)))
+    return nnx.split(abstract)

@@ -1,0 +1,1 @@
+"""Our own demonstrations: recorded, generated, stored, bundled, summarised."""

@@ -1,0 +1,149 @@
+"""The demonstrations that ship with the package: one compressed npz per suite, no pickle.
+
+Episodes lie one after the other in flat arrays and are cut apart by their lengths. Actions are
+int16 counts on the SpaceMouse lattice; what was executed is stored as its difference from the
+label, which is nearly always 0.
+
+Axes: E episodes · N = all steps of all episodes.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.resources.abc
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from rfsq_jax.data.episodes import Episode
+from rfsq_jax.libero.demonstrations.demonstration import Demonstration
+from rfsq_jax.libero.lattice import from_counts, to_counts
+from rfsq_jax.libero.start import Start
+from rfsq_jax.runs.files import atomic_path
+
+FORMAT_VERSION = 1
+
+
+def load_bundled(suite: str) -> list[Episode]:
+    """Returns the bundled demonstrations of `suite` as training data, grouped by task.
+
+    Raises:
+      ValueError: if none are bundled for it; the message lists the suites that are.
+    """
+    return [demonstration.episode for demonstration in load_demonstrations(suite)]
+
+
+def load_demonstrations(suite: str) -> list[Demonstration]:
+    """Returns the bundled demonstrations of `suite` with their starts, ready for `replay`.
+
+    Raises:
+      ValueError: if none are bundled for it; the message lists the suites that are.
+    """
+    if suite not in bundled_suites():
+        known = ", ".join(bundled_suites()) or "none"
+        raise ValueError(f"suite must have bundled demonstrations ({known}), got {suite!r}")
+    with importlib.resources.as_file(_folder() / f"{suite}.npz") as path:
+        return read_bundle(path)
+
+
+def bundled_suites() -> tuple[str, ...]:
+    """Names the suites with bundled demonstrations."""
+    folder = _folder()
+    if not folder.is_dir():
+        return ()
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".npz") for name in names if name.endswith(".npz")))
+
+
+def write_bundle(path: Path, demonstrations: Sequence[Demonstration]) -> None:
+    """Packs demonstrations of one suite; their traces are left out.
+
+    Raises:
+      ValueError: if there are none, or they are of several suites.
+    """
+    suites = {demonstration.suite for demonstration in demonstrations}
+    if len(suites) != 1:
+        raise ValueError(
+            f"a bundle must hold one suite, got {sorted(suites) or 'no demonstrations'}"
+        )
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **_pack(suites.pop(), demonstrations))
+
+
+def read_bundle(path: Path) -> list[Demonstration]:
+    """Reads a file that `write_bundle` wrote.
+
+    Raises:
+      ValueError: if it is damaged, or of another format version.
+    """
+    try:
+        # np.load would leave a damaged file that it opened itself open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable bundle: {error}") from error
+    version = int(arrays.get("format_version", -1))
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version}")
+    return _unpack(arrays)
+
+
+def _pack(suite: str, demonstrations: Sequence[Demonstration]) -> dict[str, np.ndarray]:
+    labels = [to_counts(each.actions) for each in demonstrations]
+    executed = [to_counts(each.executed) for each in demonstrations]
+    starts = [each.start for each in demonstrations]
+    return {
+        "format_version": np.array(FORMAT_VERSION, np.int32),
+        "suite": np.array(suite),
+        "task_index": np.array([each.task_index for each in demonstrations], np.int32),
+        "task_name": np.array([each.task_name for each in demonstrations]),
+        "instruction": np.array([each.instruction for each in demonstrations]),
+        "seed": np.array([start.seed for start in starts], np.int64),
+        "length": np.array([len(each) for each in demonstrations], np.int32),
+        "state_size": np.array([start.state.size for start in starts], np.int32),
+        "num_fixtures": np.array([len(start.fixtures) for start in starts], np.int32),
+        "actions": np.concatenate(labels),
+        "disturbance": np.concatenate(executed) - np.concatenate(labels),
+        "state": np.concatenate([each.state for each in demonstrations]),
+        "start_state": np.concatenate([start.state for start in starts]),
+        "fixtures": np.concatenate([start.fixtures for start in starts]),
+        "final_state": np.concatenate([each.final_state for each in demonstrations]),
+    }
+
+
+def _unpack(arrays: dict[str, np.ndarray]) -> list[Demonstration]:
+    steps, sizes, fixtures = arrays["length"], arrays["state_size"], arrays["num_fixtures"]
+    actions = _cut(from_counts(arrays["actions"]), steps)
+    executed = _cut(from_counts(arrays["actions"] + arrays["disturbance"]), steps)
+    states = _cut(arrays["state"], steps)
+    final_states = _cut(arrays["final_state"], sizes)
+    start_states = _cut(arrays["start_state"], sizes)
+    fixture_poses = _cut(arrays["fixtures"], fixtures)
+    return [
+        Demonstration(
+            suite=str(arrays["suite"]),
+            task_index=int(arrays["task_index"][i]),
+            task_name=str(arrays["task_name"][i]),
+            instruction=str(arrays["instruction"][i]),
+            start=Start(start_states[i], fixture_poses[i], int(arrays["seed"][i])),
+            actions=actions[i],
+            executed=executed[i],
+            state=states[i],
+            final_state=final_states[i],
+        )
+        for i in range(len(steps))
+    ]
+
+
+def _cut(flat: np.ndarray, lengths: Int[np.ndarray, " e"]) -> list[np.ndarray]:
+    if lengths.sum() != len(flat):
+        raise ValueError(f"lengths must add up to {len(flat)} rows, got {int(lengths.sum())}")
+    return np.split(flat, np.cumsum(lengths)[:-1])
+
+
+def _folder() -> importlib.resources.abc.Traversable:
+    return importlib.resources.files("rfsq_jax") / "bundled" / "demonstrations"

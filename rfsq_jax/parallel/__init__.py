@@ -1,0 +1,1 @@
+"""Devices, hosts and processes: who writes, where arrays live, workers, batches of fixed sizes."""

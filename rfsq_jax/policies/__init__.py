@@ -1,0 +1,1 @@
+"""From what a robot sees to the actions that it takes."""

@@ -1,0 +1,115 @@
+"""OpenVLA and OpenVLA-OFT as they were published, as policies.
+
+Axes: B environments · T steps of a chunk · A action dims, the gripper last · K action tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from rfsq_jax.backbones.openvla import model
+from rfsq_jax.backbones.openvla.backbone import OpenVLABackbone
+from rfsq_jax.backbones.openvla.prompts import decode_actions
+from rfsq_jax.backbones.openvla.statistics import EPSILON
+from rfsq_jax.backbones.protocol import Inputs
+from rfsq_jax.policies.token_policy import Observations, padded_rows
+
+
+class OriginalPolicy:
+    """Observations in, action chunks out: OFT's eight steps, or the base model's one.
+
+    Holds no state between calls; safe to call from threads.
+
+    Attributes:
+      backbone: the model; its statistics also turn what it says into robot units.
+    """
+
+    def __init__(self, backbone: OpenVLABackbone) -> None:
+        """Wraps the model.
+
+        Raises:
+          ValueError: if the backbone has no statistics, or shows something else than what the
+            model's own actions are made of.
+        """
+        options = backbone.options
+        if backbone.statistics is None:
+            raise ValueError("statistics must name the data set whose actions the model takes")
+        if options.blind or (backbone.config.oft and options.features != "actions"):
+            raise ValueError(
+                "an original model must see pictures and have its action states, "
+                f"got blind {options.blind} and features {options.features!r}"
+            )
+        self.backbone = backbone
+        self._statistics = backbone.statistics
+        self._answer = jax.jit(_l1_chunk(backbone) if backbone.config.oft else _tokens(backbone))
+
+    @property
+    def horizon(self) -> int:
+        """Steps T of a chunk."""
+        return self.backbone.config.oft.horizon if self.backbone.config.oft else 1
+
+    @property
+    def version(self) -> str:
+        """A sha256 over the model and the statistics that it answers with."""
+        numbers = dataclasses.asdict(self._statistics)
+        known = {name: None if x is None else x.tolist() for name, x in numbers.items()}
+        text = f"{self.backbone.spec.version} {json.dumps(known, sort_keys=True)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def kind(self) -> str:
+        """What the model's own head gives: "l1" actions or "tokens"."""
+        return "l1" if self.backbone.config.oft else "tokens"
+
+    def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
+        """Returns a chunk for every environment: float32 [B, T, A], robot units.
+
+        The gripper is -1 (open) or +1 (close).
+
+        Raises:
+          TypeError, ValueError: for observations of wrong dtype, shape or content.
+        """
+        inputs = self.backbone.prepare(
+            observations.images, observations.instructions, observations.state
+        )
+        answer = self.answer(jax.tree.map(padded_rows, inputs))
+        return self._to_robot(np.asarray(answer)[: len(observations.state)])
+
+    def answer(self, inputs: Inputs) -> Array:
+        """Prepared inputs -> OFT's normalised actions [B, T, A], or the base's tokens [B, K]."""
+        return self._answer(self.backbone.params, inputs)
+
+    def _to_robot(self, answer: np.ndarray) -> Float[np.ndarray, "b t a"]:
+        if self.backbone.config.oft:
+            actions = self._statistics.restore(answer.astype(np.float64), EPSILON)
+        else:
+            actions = self._statistics.restore(decode_actions(answer)[:, None])
+        # The models say 0 for closing and 1 for opening; robosuite -1 opens and +1 closes.
+        actions[..., -1] = np.where(actions[..., -1] > 0.5, -1.0, 1.0)
+        return actions.astype(np.float32)
+
+
+def _l1_chunk(backbone: OpenVLABackbone) -> Callable[[Any, Inputs], Float[Array, "b t a"]]:
+    def chunk(params: Any, inputs: Inputs) -> Float[Array, "b t a"]:
+        states = backbone.late(params, backbone.early(params, inputs)[1])
+        return model.regress(params["head"], backbone.config, states).astype(jnp.float32)
+
+    return chunk
+
+
+def _tokens(backbone: OpenVLABackbone) -> Callable[[Any, Inputs], Array]:
+    def tokens(params: Any, inputs: Inputs) -> Array:
+        pixels = jnp.asarray(inputs["pixels"], backbone.options.dtype)
+        prompt, lengths = jnp.asarray(inputs["prompt"]), jnp.asarray(inputs["lengths"])
+        return model.decode(params, backbone.config, pixels, prompt, lengths)
+
+    return tokens

@@ -1,0 +1,1 @@
+"""Action chunks in, tokens out: the protocol, its kinds, and their files."""

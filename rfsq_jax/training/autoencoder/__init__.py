@@ -1,0 +1,1 @@
+"""Trains the action autoencoder of the step tokenizer."""

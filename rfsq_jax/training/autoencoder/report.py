@@ -1,0 +1,175 @@
+"""What a trained tokenizer is worth: figures, a table and a picture.
+
+Axes: M chunks · T steps · A action dims · L layers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from rfsq_jax import rfsq
+from rfsq_jax.data.errors import reconstruction_errors
+from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.tables import format_table
+from rfsq_jax.tokenizers import autoencoder
+from rfsq_jax.tokenizers.step import ActionTokenizer
+
+# The reference experiment's own acceptance gates (specification, "published figures").
+MSE_GATE = 0.012
+IMPROVEMENT_GATE = 0.30
+DEAD_SHARE = 0.9
+COLOURS = {"first": "#0072B2", "second": "#D55E00", "truth": "#333333"}
+
+Figures = dict[str, Any]
+
+
+def measure(
+    tokenizer: ActionTokenizer,
+    held_out: Float[np.ndarray, "m t a"],
+    train: Float[np.ndarray, "n t a"],
+) -> Figures:
+    """Errors on held-out chunks, forward and from tokens, per prefix; health on training chunks."""
+    normalization, layers = tokenizer.fitted.normalization, tokenizer.config.rfsq.num_layers
+    tokens, forward = tokenizer.encode(held_out), _forward(tokenizer, held_out)
+    decoded = [tokenizer.decode(tokens, num_layers=depth) for depth in range(1, layers + 1)]
+    return {
+        "forward": reconstruction_errors(held_out, forward, normalization),
+        "from_tokens": reconstruction_errors(held_out, decoded[-1], normalization),
+        "largest_difference": float(np.abs(forward - decoded[-1]).max()),
+        "prefixes": [reconstruction_errors(held_out, part, normalization) for part in decoded],
+        "without_quantizer": reconstruction_errors(
+            held_out, _forward(tokenizer, held_out, quantized=False), normalization
+        ),
+        "health": _health(tokenizer, train),
+    }
+
+
+def gates(figures: Figures, baseline: Figures | None) -> dict[str, bool]:
+    """The reference's gates, and the properties that tokens are built on."""
+    mse = figures["from_tokens"]["mse"]
+    passed = {
+        f"held-out MSE below {MSE_GATE}": mse < MSE_GATE,
+        "tokens decode to exactly the forward values": figures["largest_difference"] == 0.0,
+        "every layer alive": all(figures["health"]["alive"]),
+    }
+    if baseline is not None:
+        gain = 1.0 - mse / baseline["from_tokens"]["mse"]
+        passed[f"more than {IMPROVEMENT_GATE:.0%} below the baseline"] = gain > IMPROVEMENT_GATE
+    return passed
+
+
+def table(named: dict[str, Figures]) -> str:
+    """One row per tokenizer and prefix, in the units of the robot."""
+    rows = []
+    for name, figures in named.items():
+        for depth, errors in enumerate(figures["prefixes"], start=1):
+            health = figures["health"]
+            rows.append(
+                [
+                    name if depth == 1 else "",
+                    str(depth),
+                    f"{errors['mse']:.2e}",
+                    f"{errors['translation_mm']:.3f}",
+                    f"{errors['rotation_deg']:.4f}",
+                    f"{errors['gripper_flips']:.2%}",
+                    f"{health['residual_std'][depth - 1]:.1e}",
+                    f"{health['perplexity'][depth - 1]:.2f}",
+                    "yes" if health["alive"][depth - 1] else "no",
+                ]
+            )
+    header = ["tokenizer", "layers", "MSE", "mm", "deg", "gripper flips"]
+    return format_table([*header, "layer's residual", "its perplexity", "alive"], rows)
+
+
+def picture(
+    path: Path,
+    named: dict[str, Figures],
+    tokenizers: dict[str, ActionTokenizer],
+    episode: Float[np.ndarray, "n a"],
+) -> None:
+    """Draws layer use, error by prefix, and a held-out episode beside what its tokens give."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.2), constrained_layout=True)
+    colours = dict(zip(named, (COLOURS["first"], COLOURS["second"]), strict=False))
+    _draw_perplexity(axes[0, 0], named, colours)
+    _draw_prefixes(axes[0, 1], named, colours)
+    _draw_episode(axes[1, 0], 0, "translation x (robot units)", tokenizers, colours, episode)
+    _draw_episode(axes[1, 1], 5, "rotation z (robot units)", tokenizers, colours, episode)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)
+
+
+def _forward(
+    tokenizer: ActionTokenizer, actions: Float[np.ndarray, "m t a"], quantized: bool = True
+) -> Float[np.ndarray, "m t a"]:
+    config, (params, state, normalization) = tokenizer.config, tokenizer.fitted
+    values = normalization.normalize(actions)
+    if quantized:
+        restored = autoencoder.forward(config, params, state, values)
+    else:
+        restored = autoencoder.bind(config, params).decode(
+            autoencoder.latents(config, params, values)
+        )
+    return normalization.denormalize(np.asarray(restored))
+
+
+def _health(tokenizer: ActionTokenizer, actions: Float[np.ndarray, "n t a"]) -> Figures:
+    config, (params, state, normalization) = tokenizer.config, tokenizer.fitted
+    latents = autoencoder.latents(config, params, normalization.normalize(actions))
+    fixed = autoencoder.constants(config, params, state)
+    health = jax.device_get(rfsq.health(config.rfsq, fixed, latents))
+    return health._asdict() | {"alive": (health.histogram.max(axis=-1) <= DEAD_SHARE).tolist()}
+
+
+def _draw_perplexity(axis: Any, named: dict[str, Figures], colours: dict[str, str]) -> None:
+    width = 0.8 / len(named)
+    for index, (name, figures) in enumerate(named.items()):
+        perplexity = np.asarray(figures["health"]["perplexity"])
+        positions = np.arange(len(perplexity)) + (index - (len(named) - 1) / 2) * width
+        axis.bar(positions, perplexity, width, color=colours[name], label=name)
+    axis.axhline(1.0, color=COLOURS["truth"], lw=0.8, ls=":")
+    axis.set(xlabel="residual layer", ylabel="levels in use (perplexity)")
+    axis.set_title("What each layer carries (1 = nothing)")
+    axis.legend(frameon=False)
+
+
+def _draw_prefixes(axis: Any, named: dict[str, Figures], colours: dict[str, str]) -> None:
+    for name, figures in named.items():
+        errors = [prefix["mse"] for prefix in figures["prefixes"]]
+        axis.semilogy(range(1, len(errors) + 1), errors, "o-", color=colours[name], label=name)
+    axis.set(xlabel="layers decoded", ylabel="held-out MSE (normalised)")
+    axis.set_title("Actions decoded from the first layers' tokens")
+    axis.legend(frameon=False)
+
+
+def _draw_episode(
+    axis: Any,
+    dim: int,
+    label: str,
+    tokenizers: dict[str, ActionTokenizer],
+    colours: dict[str, str],
+    episode: Float[np.ndarray, "n a"],
+) -> None:
+    for name, tokenizer in tokenizers.items():
+        horizon = tokenizer.horizon
+        whole = len(episode) // horizon * horizon
+        chunks = episode[:whole].reshape(-1, horizon, episode.shape[-1])
+        back = tokenizer.decode(tokenizer.encode(chunks)).reshape(whole, -1)
+        axis.plot(back[:, dim], color=colours[name], lw=1.6, label=f"{name}, from tokens")
+    axis.plot(episode[:, dim], color=COLOURS["truth"], lw=0.9, ls="--", label="held-out episode")
+    axis.set(xlabel="step (20 Hz)", ylabel=label)
+    axis.set_title("A held-out episode and what comes back from its tokens")
+    axis.legend(frameon=False, fontsize=8)

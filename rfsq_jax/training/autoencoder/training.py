@@ -1,0 +1,195 @@
+"""How the action autoencoder is trained.
+
+Axes: M chunks of the training set · B batch · T action steps · A action dims.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, UInt
+
+from rfsq_jax import rfsq
+from rfsq_jax.data.errors import GRIPPER, ROTATION, TRANSLATION
+from rfsq_jax.parallel import sharding
+from rfsq_jax.rfsq import RFSQState
+from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.tokenizers import autoencoder
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig, Params
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.loop import LoopConfig, Metrics, Update, train_on_mesh
+from rfsq_jax.training.metrics import MetricWriter
+from rfsq_jax.training.optimizer import OptimizerConfig
+from rfsq_jax.training.state import TrainState
+
+BEST_METRIC = "held_out_mse"
+# The balance term is a mean; a quarter of the steps gives its gradient at a quarter of its cost.
+BALANCED_STRIDE = 4
+GROUPS = {"translation": TRANSLATION, "rotation": ROTATION, "gripper": GRIPPER}
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """What is minimised: squared error by group, equal use of levels, and good prefixes.
+
+    Attributes:
+      translation: weight of the three translation dims' squared error.
+      rotation: weight of the rotation dims.
+      gripper: weight of the gripper.
+      balance: weight of `rfsq.balance`, which pulls the first layer's levels toward equal use.
+      prefix_share: share of the chunks that are decoded from a random number of layers.
+    """
+
+    translation: float = 1.0
+    rotation: float = 1.0
+    gripper: float = 1.0
+    balance: float = 1e-4
+    prefix_share: float = 0.005
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) < 0:
+                raise ValueError(f"{field.name} must be 0 or more, got {getattr(self, field.name)}")
+        if self.prefix_share > 1:
+            raise ValueError(f"prefix_share must be at most 1, got {self.prefix_share}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """One training run of an autoencoder."""
+
+    model: AutoencoderConfig = AutoencoderConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loop: LoopConfig = LoopConfig()
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_size")
+
+
+def train(
+    config: TrainingConfig,
+    chunks: Float[np.ndarray, "m t a"],
+    held_out: Float[np.ndarray, "h t a"],
+    *,
+    mesh: Mesh | None = None,
+    description: str = "autoencoder",
+    checkpoints: Checkpoints | None = None,
+    writer: MetricWriter | None = None,
+) -> tuple[Params, RFSQState]:
+    """Trains on normalised chunks and returns parameters and frozen quantiser constants.
+
+    Raises:
+      ValueError: if the chunks do not fit the model.
+      FloatingPointError: if the loss becomes NaN or inf.
+    """
+    _check_chunks("chunks", chunks, config)
+    _check_chunks("held_out", held_out, config)
+    mesh = sharding.make_mesh() if mesh is None else mesh
+    final = train_on_mesh(
+        make_update(config, mesh),
+        initial_state(config, chunks),
+        chunks,
+        config=config.loop,
+        mesh=mesh,
+        description=description,
+        evaluate=_evaluator(config, held_out),
+        checkpoints=checkpoints,
+        writer=writer,
+    )
+    params = jax.device_get(final.params)
+    return params, freeze(config.model, params, jax.device_get(final.model), chunks)
+
+
+def initial_state(config: TrainingConfig, chunks: Float[np.ndarray, "m t a"]) -> TrainState:
+    """Fresh parameters; a robust quantiser starts calibrated to the untrained encoder."""
+    params, state = autoencoder.init(config.model, jax.random.key(config.loop.seed))
+    state = freeze(config.model, params, state, chunks)
+    return TrainState.create(params, state, config.optimizer.build(config.loop.steps))
+
+
+def freeze(
+    config: AutoencoderConfig, params: Params, state: RFSQState, chunks: Float[np.ndarray, "m t a"]
+) -> RFSQState:
+    """Returns the constants for the checkpoint: calibrated on the chunks where that applies."""
+    if config.rfsq.conditioning == "layernorm" and config.rfsq.statistics == "frozen":
+        return rfsq.calibrate(config.rfsq, autoencoder.latents(config, params, chunks))
+    return state
+
+
+def make_update(config: TrainingConfig, mesh: Mesh) -> Update:
+    """Returns one optimiser step on a random batch of the chunks."""
+    optimizer = config.optimizer.build(config.loop.steps)
+    gradient = jax.value_and_grad(_loss_function(config), has_aux=True)
+    placed = sharding.batch_sharding(mesh)
+
+    def update(state: TrainState, chunks: Array, key: Array) -> tuple[TrainState, Metrics]:
+        # One draw for everything: on a CPU each call of the generator costs as much as a layer.
+        bits = jax.random.bits(key, (3, config.batch_size))
+        rows = (bits[0] % len(chunks)).astype(jnp.int32)
+        batch = jax.lax.with_sharding_constraint(chunks[rows], placed)
+        keep = _random_prefixes(config, bits[1:], batch.shape)
+        (_, (metrics, model)), gradients = gradient(state.params, state.model, batch, keep)
+        return state.updated(gradients, model, optimizer), metrics
+
+    return update
+
+
+def _loss_function(
+    config: TrainingConfig,
+) -> Callable[..., tuple[Array, tuple[Metrics, RFSQState]]]:
+    weights = config.loss
+
+    def loss(
+        params: Params, state: RFSQState, batch: Array, keep: Array | None
+    ) -> tuple[Array, tuple[Metrics, RFSQState]]:
+        result = autoencoder.reconstruct(config.model, params, state, batch, keep)
+        squared = jnp.square(result.actions - batch)
+        errors = {name: squared[..., dims] for name, dims in GROUPS.items()}
+        weighted = [getattr(weights, name) * jnp.sum(error) for name, error in errors.items()]
+        value = jnp.sum(jnp.stack(weighted)) / squared.size
+        metrics = {f"loss_{name}": jnp.mean(error) for name, error in errors.items()}
+        if weights.balance:
+            constants = autoencoder.constants(config.model, params, state)
+            some = result.latents[:, ::BALANCED_STRIDE]
+            metrics["balance"] = rfsq.balance(config.model.rfsq, constants, some)
+            value = value + weights.balance * metrics["balance"]
+        return value, ({"loss": value, **metrics}, result.state)
+
+    return loss
+
+
+def _random_prefixes(
+    config: TrainingConfig, bits: UInt[Array, "2 b"], shape: tuple[int, ...]
+) -> Int[Array, "b t"] | None:
+    """How many layers to keep: all, or for a share of the chunks 1..L."""
+    if not config.loss.prefix_share:
+        return None
+    layers = config.model.rfsq.num_layers
+    chosen = bits[0] < np.uint32(config.loss.prefix_share * np.iinfo(np.uint32).max)
+    depth = jnp.where(chosen, 1 + (bits[1] % layers).astype(jnp.int32), layers)
+    return jnp.broadcast_to(depth[:, None], shape[:2])
+
+
+def _evaluator(
+    config: TrainingConfig, held_out: Float[np.ndarray, "h t a"]
+) -> Callable[[TrainState], dict[str, float]]:
+    def evaluate(state: TrainState) -> dict[str, float]:
+        restored = autoencoder.forward(config.model, state.params, state.model, held_out)
+        return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
+
+    return evaluate
+
+
+def _check_chunks(field: str, chunks: np.ndarray, config: TrainingConfig) -> None:
+    width = config.model.action_dim
+    if chunks.ndim != 3 or chunks.shape[-1] != width or not len(chunks):
+        raise ValueError(f"{field} must have shape [M, T, {width}] with M > 0, got {chunks.shape}")
+    if not np.isfinite(chunks).all():
+        raise ValueError(f"{field} must be finite, got NaN or inf")

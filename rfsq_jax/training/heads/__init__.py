@@ -1,0 +1,1 @@
+"""Trains a policy's heads on frozen features."""

@@ -1,0 +1,131 @@
+"""What is said of an episode, against episodes that were made to end so."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from eval import failures
+from rfsq_jax.evaluation.analysis.failure_modes import Cause, goal_of, observe_course, share_of
+from rfsq_jax.evaluation.executed import actions_file, digest, read_actions, write_actions
+from rfsq_jax.evaluation.log import EpisodeLog
+from rfsq_jax.evaluation.play.libero_simulator import start_of
+from rfsq_jax.evaluation.protocol import Protocol, Trial
+from rfsq_jax.libero.demonstrations.recording import record
+from rfsq_jax.libero.environment import Environment
+from rfsq_jax.libero.experts import make_expert
+from rfsq_jax.libero.tasks import get_task
+from rfsq_jax.runs.files import read_json, write_json
+from tests.support.evaluation import record_of
+
+SUITE, TASK = "libero_object", 1
+PROTOCOL = Protocol(execute=8, starts="random", image_size=64)
+TRIAL = Trial(SUITE, TASK, 0)
+
+
+@pytest.fixture(scope="module")
+def env():
+    with Environment(get_task(SUITE, TASK)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def solution(env):
+    start = start_of(env, TRIAL, PROTOCOL)
+    steady = record(env, start, lambda e: make_expert(e, np.random.default_rng(0), "steady"))
+    assert steady is not None
+    return steady.executed
+
+
+def course(env, actions):
+    env.reset(start_of(env, TRIAL, PROTOCOL))
+    return observe_course(env, actions)
+
+
+def first_closed(actions):
+    return int(np.flatnonzero(actions[:, 6] > 0)[0])
+
+
+def test_the_expert_solves(env, solution):
+    found = course(env, solution)
+    assert found.cause is Cause.SOLVED
+    assert found.closings == 1
+    assert found.displaced == 0
+    assert found.miss is not None
+    assert found.miss < 0.03
+
+
+def test_an_open_hand_never_closed(env, solution):
+    found = course(env, np.concatenate([solution[:, :6], -np.ones((len(solution), 1))], 1))
+    assert found.cause is Cause.NEVER_CLOSED
+    assert found.miss is None
+    assert found.displaced > 0.05
+
+
+def test_closing_in_the_air_misses_by_as_much(env, solution):
+    closing = np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (10, 1))
+    found = course(env, closing)
+    assert found.cause is Cause.MISSED
+    assert found.miss is not None
+    assert found.miss > 0.05
+
+
+def test_stopping_with_the_thing_in_the_hand(env, solution):
+    first, opening = first_closed(solution), int(np.flatnonzero(solution[:, 6] > 0)[-1])
+    assert course(env, solution[: opening - 5]).cause is Cause.HELD
+    assert course(env, solution[: first + 6]).cause is Cause.NOT_LIFTED
+
+
+def test_letting_go_on_the_way(env, solution):
+    middle = (first_closed(solution) + int(np.flatnonzero(solution[:, 6] > 0)[-1])) // 2
+    release = np.tile(np.array([0, 0, 0, 0, 0, 0, -1], np.float32), (15, 1))
+    found = course(env, np.concatenate([solution[:middle], release]))
+    assert found.cause is Cause.DROPPED
+    assert found.displaced > 0.05
+
+
+def test_goals_of_other_kinds_are_refused():
+    with (
+        Environment(get_task("libero_goal", 0)) as env,
+        pytest.raises(ValueError, match="must be one thing on or in another, got open"),
+    ):
+        goal_of(env)
+
+
+def test_shares_count_every_course(env, solution):
+    found = course(env, solution)
+    other = dataclasses.replace(found, cause=Cause.MISSED)
+    assert share_of([found, other, other]) == {"closed beside the thing": 2, "solved": 1}
+
+
+def test_kept_actions_are_those_of_the_log(tmp_path):
+    actions = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    logged = record_of(TRIAL, actions_sha256=digest(actions))
+    with pytest.raises(FileNotFoundError, match="expected the actions of"):
+        read_actions(tmp_path, logged)
+    write_actions(tmp_path, TRIAL, actions)
+    np.testing.assert_array_equal(read_actions(tmp_path, logged), actions)
+    write_actions(tmp_path, TRIAL, actions + 1)
+    with pytest.raises(ValueError, match="must hold the actions that were logged"):
+        read_actions(tmp_path, logged)
+    assert [path.name for path in (tmp_path / "actions").iterdir()] == [
+        actions_file(tmp_path, TRIAL).name
+    ]
+
+
+def test_the_command_plays_failures_only(tmp_path, capsys):
+    closing = np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (10, 1))
+    log = EpisodeLog(tmp_path / "episodes.jsonl")
+    write_actions(tmp_path, TRIAL, closing)
+    log.append(record_of(TRIAL, success=False, actions_sha256=digest(closing)))
+    log.append(record_of(TRIAL._replace(number=1), success=True))
+    assert failures.main([str(tmp_path)]) == 1
+    assert "expected a finished run" in capsys.readouterr().err
+    write_json(tmp_path / "results.json", {"figures": {"protocol": dataclasses.asdict(PROTOCOL)}})
+    assert failures.main([str(tmp_path), "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "closed beside the thing" in shown
+    assert "100%" in shown
+    (figures,) = read_json(tmp_path / failures.OUTPUT)
+    assert figures["cause"] == "closed beside the thing"
+    assert figures["closings"] == 1

@@ -1,0 +1,53 @@
+"""A folder of features whose chunks can be learned, without a backbone or a simulator."""
+
+from pathlib import Path
+
+import numpy as np
+
+from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
+from rfsq_jax.features.shards import write_shard
+from rfsq_jax.features.store import MANIFEST, FeatureStore, Manifest
+from rfsq_jax.runs.files import write_json
+from rfsq_jax.tokenizers.step import ActionTokenizer
+
+SPEC = BackboneSpec(
+    name="fake",
+    version="0123456789abcdef",
+    cameras=2,
+    image_size=8,
+    preprocessing="none",
+    depths={EARLY: Depth(5, 6, 4), FINAL: Depth(7, 8, 6)},
+)
+
+
+def make_store(
+    folder: Path, tokenizer: ActionTokenizer, chunks: np.ndarray, count: int, held_out: int
+) -> FeatureStore:
+    """Features whose image tokens show which of a few chunks follows; the rest shows nothing."""
+    rng = np.random.default_rng(0)
+    features = {}
+    for name, depth in SPEC.depths.items():
+        codes = rng.normal(size=(len(chunks), depth.tokens, depth.width))
+        noise = 0.1 * rng.normal(size=(count, depth.tokens, depth.width))
+        codes[:, depth.image_tokens :] = codes[0, depth.image_tokens :]
+        features[name] = (codes[np.arange(count) % len(chunks)] + noise).astype(np.float16)
+    columns = {
+        "state": rng.normal(size=(count, 8)).astype(np.float32),
+        "actions": chunks[np.arange(count) % len(chunks)].astype(np.float32),
+        "frame": np.arange(count, dtype=np.int32),
+        "episode": (np.arange(count) // 16).astype(np.int32),
+        "held_out": np.arange(count) >= count - held_out,
+        "instruction": np.zeros(count, np.int32),
+    }
+    write_shard(folder / "shard-00000", features, columns)
+    manifest = Manifest(
+        backbone=SPEC.name,
+        version=SPEC.version,
+        depths=SPEC.depths,
+        action_statistics=tokenizer.fitted.normalization,
+        dtype="float16",
+        instructions=("do it",),
+        shards=("shard-00000",),
+    )
+    write_json(folder / MANIFEST, manifest.to_dict())
+    return FeatureStore.open(folder)

@@ -1,0 +1,194 @@
+"""Training heads: what is learned, resume, and the figures that are printed."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.heads import proprio
+from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
+from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.heads.prediction import Decoder
+from rfsq_jax.parallel import sharding
+from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.heads import evaluation, report
+from rfsq_jax.training.heads import training as trainer
+from rfsq_jax.training.heads.data import HeadsData
+from rfsq_jax.training.heads.objective import HeadsLoss
+from rfsq_jax.training.heads.training import HeadsTraining
+from rfsq_jax.training.loop import LoopConfig
+from rfsq_jax.training.optimizer import OptimizerConfig
+from tests.support.feature_store import SPEC, make_store
+
+SMALL = TrunkConfig(width=32, num_heads=2, num_blocks=1)
+TRAINING = HeadsTraining(
+    model=HeadsConfig(main=SMALL, draft=SMALL),
+    loss=HeadsLoss((1.0,) * 8, fine_dropout=0.1, feature_dropout=0.1, state_noise=0.0),
+    optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, clip_norm=1.0),
+    loop=LoopConfig(steps=800, steps_per_call=20, evaluate_every=400),
+    batch_size=16,
+    ema=0.9,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return ActionTokenizer.from_pretrained("libero")
+
+
+@pytest.fixture(scope="module")
+def store(tokenizer, chunks, tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("features"), tokenizer, chunks[::37][:8], 160, 32)
+
+
+def parts(training, store, tokenizer):
+    shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, tokenizer.horizon), 7)
+    data = {
+        split: HeadsData.of(store, split, tokenizer, training.model)
+        for split in ("train", "held_out")
+    }
+    statistics = proprio.fit(store.state[data["train"].rows])
+    decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
+    predict = evaluation.make_predict(training.model, shape, statistics, decoder)
+    return shape, statistics, data, predict
+
+
+def run(training, store, tokenizer, checkpoints=None, devices=1):
+    shape, statistics, data, predict = parts(training, store, tokenizer)
+    evaluate = evaluation.make_evaluate(predict, data["held_out"], training.model.readout)
+    params = trainer.train(
+        training,
+        shape,
+        statistics,
+        data["train"].feed(training),
+        evaluate,
+        mesh=sharding.make_mesh(devices=jax.devices()[:devices]),
+        checkpoints=checkpoints,
+    )
+    everything = evaluation.predict_all(predict, params, data["held_out"])
+    return params, evaluation.measure(
+        everything, data["held_out"], data["train"], tokenizer.fitted.normalization
+    )
+
+
+def variant(**changes):
+    return dataclasses.replace(TRAINING, **changes)
+
+
+@pytest.fixture(scope="module")
+def sighted(store, tokenizer):
+    return run(TRAINING, store, tokenizer)[1]
+
+
+def test_token_heads_learn_every_layer_and_the_tables_say_so(sighted, tmp_path):
+    figures = sighted
+    accuracy = figures["accuracy"]
+    majority = np.array(accuracy["commonest_level_of_dim"])
+    assert (majority >= np.array(accuracy["commonest_level"]) - 0.05).all()
+    assert (np.array(accuracy["main"]) > 0.95).all()
+    assert (np.array(accuracy["draft"]) > 0.95).all()
+    assert len(figures["agreement"]["per_step"]) == 8
+    assert figures["actions"]["argmax"]["l1"] < 0.1
+    table = report.accuracy_table({"robust": figures})
+    assert "L7" in table
+    assert "commonest level" in table
+    assert "the reference expected 92-93 %" in report.reference_note(figures)
+    assert "gripper F1" in report.action_table({"robust": figures})
+    report.picture(tmp_path / "heads.png", "robust", figures)
+    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", ["bins", "regression"])
+def test_the_heads_to_be_beaten_learn_too(kind, store, tokenizer):
+    training = variant(model=HeadsConfig(kind=kind, main=SMALL, draft=None))
+    _, figures = run(training, store, tokenizer)
+    assert figures["actions"]["expected"]["l1"] < 0.1
+    assert figures["actions"]["argmax"]["gripper_f1"] > 0.95
+
+
+def test_a_blind_head_learns_nothing_that_only_pictures_show(sighted, store, tokenizer):
+    blind = dataclasses.replace(SMALL, blind=True)
+    training = variant(model=HeadsConfig(main=blind, draft=blind))
+    _, figures = run(training, store, tokenizer)
+    assert figures["accuracy"]["main"][0] < sighted["accuracy"]["main"][0] - 0.1
+
+
+def test_options_of_the_loss_still_learn(store, tokenizer):
+    weights = (4.0, 2.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5)
+    loss = HeadsLoss(layer_weights=weights, smoothing=0.1, perturbation=0.2, balance=0.5)
+    _, figures = run(variant(loss=loss), store, tokenizer)
+    assert figures["accuracy"]["main"][0] > 0.9
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not(store, tokenizer, tmp_path):
+    training = variant(loop=LoopConfig(steps=40, steps_per_call=10, evaluate_every=20))
+    whole, _ = run(training, store, tokenizer, devices=8)
+
+    class StoppedError(Exception):
+        pass
+
+    class StopsAfterSaving(Checkpoints):
+        def save(self, step, state, metrics):
+            super().save(step, state, metrics)
+            raise StoppedError
+
+    with (
+        pytest.raises(StoppedError),
+        StopsAfterSaving(tmp_path / "a", trainer.BEST_METRIC) as checkpoints,
+    ):
+        run(training, store, tokenizer, checkpoints, devices=8)
+    with Checkpoints(tmp_path / "a", trainer.BEST_METRIC) as checkpoints:
+        assert checkpoints.latest_step == 20
+        resumed, _ = run(training, store, tokenizer, checkpoints, devices=8)
+        best = checkpoints.best_step
+    if best == 40:
+        jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+    else:
+        assert best == 20
+
+
+def test_an_empty_split_is_refused(tokenizer, unchecked_types):
+    class Nothing(FeatureStore):
+        def __init__(self):
+            pass
+
+        def rows(self, split):
+            return np.empty(0, np.int64)
+
+    with pytest.raises(ValueError, match="no held_out frames"):
+        HeadsData.of(Nothing(), "held_out", tokenizer, TRAINING.model)
+
+
+def test_every_layer_needs_a_weight(store, tokenizer):
+    with pytest.raises(ValueError, match="layer_weights must be 8, one per layer"):
+        run(variant(loss=HeadsLoss(layer_weights=(1.0, 1.0))), store, tokenizer)
+
+
+def test_gripper_f1_counts_closing_steps():
+    truth = np.full((1, 4, 7), -1.0)
+    truth[0, 2:, -1] = 1.0
+    assert evaluation.gripper_f1(truth, truth) == 1.0
+    said = truth.copy()
+    said[0, 1, -1] = 1.0
+    assert evaluation.gripper_f1(said, truth) == pytest.approx(0.8)
+    assert evaluation.gripper_f1(-np.ones((1, 4, 7)), truth) == 0.0
+    nothing = np.full((1, 4, 7), -1.0)
+    assert evaluation.gripper_f1(nothing, nothing) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: HeadsLoss(smoothing=1.5), "smoothing must be in"),
+        (lambda: HeadsLoss(balance=-1.0), "balance must be 0 or more"),
+        (lambda: HeadsLoss(layer_weights=(1.0, 0.0)), "layer_weights must be above 0"),
+        (lambda: HeadsTraining(ema=1.0), "ema must be in"),
+        (lambda: HeadsTraining(batch_size=0), "batch_size must be at least 1"),
+    ],
+)
+def test_configs_validate_themselves(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
