@@ -35,6 +35,7 @@ from rfsq_jax.policies import loading as policies
 from rfsq_jax.policies.loading import AnyPolicy
 from rfsq_jax.policies.token_policy import Mode
 from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
@@ -178,7 +179,8 @@ def evaluate(
     job = Job(
         protocol=protocol, make_simulator=LiberoSimulator, output=config.output, videos=config.video
     )
-    remove_leftovers(config.output)
+    for kind in ("actions", "videos"):
+        remove_leftovers(config.output / kind)
     with (
         progress_bar(len(trials), "episodes", "episode", initial=behind) as bar,
         Pool(job, min(config.workers, len(trials)), len(POLICY_CAMERAS)) as pool,
@@ -191,12 +193,6 @@ def evaluate(
 
         errors = Evaluation(pool, server, log, instructions, follow).play_all(trials)
     return [log.records[trial] for trial in trials if trial in log.records], errors
-
-
-def remove_leftovers(output: Path) -> None:
-    """Removes videos that a killed run left half written."""
-    for path in (output / "videos").glob(".*"):
-        path.unlink()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-from jax.experimental import multihost_utils
-
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.data.readers.jpeg import require_decoder
@@ -20,6 +17,7 @@ from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.extract import Tally, extract, finished_bytes, shard_folder
 from rfsq_jax.features.frames import Clip, load_recordings, make_clips, shards_of
 from rfsq_jax.features.store import MANIFEST, Manifest
+from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.files import write_json
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
@@ -47,9 +45,8 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
     instructions = _instructions(shards)
     began = time.perf_counter()
     tally = extract(run, backbone, shards, instructions)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("features")
-    if jax.process_index() == 0:
+    barrier("features")
+    if is_primary():
         size = finished_bytes(run.output, len(shards))
         manifest = Manifest(
             backbone=spec.name,

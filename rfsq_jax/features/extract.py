@@ -33,9 +33,9 @@ from rfsq_jax.features.shards import (
     DESCRIPTION,
     check_shard,
     read_columns,
-    remove_leftovers,
     write_shard,
 )
+from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.progress import progress_bar
 
 
@@ -192,7 +192,7 @@ def _is_finished(
     """Whether a shard is there; it must then hold what it would hold now."""
     folder = shard_folder(run.output, index)
     if not (folder / DESCRIPTION).exists():
-        remove_leftovers(folder)
+        remove_leftovers(folder.parent, folder.name)
         return False
     check_shard(folder, contents=False)
     found = read_columns(folder)

@@ -22,7 +22,7 @@ from rfsq_jax.heads import network
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
-from rfsq_jax.runs.files import atomic_path, read_json, write_json
+from rfsq_jax.runs.files import primary_path, read_json, write_json
 from rfsq_jax.runs.weight_files import (
     WEIGHTS,
     check_shapes,
@@ -82,7 +82,7 @@ def bundled_names() -> list[str]:
 
 def save_policy(folder: Path, parts: PolicyParts) -> None:
     """Writes the folder; on any error nothing is left under its name."""
-    with atomic_path(folder) as temporary:
+    with primary_path(folder) as temporary:
         temporary.mkdir()
         parts.tokenizer.save_pretrained(temporary / TOKENIZER)
         description = {

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
-from rfsq_jax.runs.files import atomic_path, read_json, write_json
+from rfsq_jax.runs.files import primary_path, read_json, write_json
 from rfsq_jax.runs.weight_files import (
     WEIGHTS,
     check_shapes,
@@ -58,7 +58,7 @@ def save_folder(
 ) -> None:
     """Writes the two files; on any error nothing is left under the folder's name."""
     tree = {"params": params, "quantizer": state._asdict()}
-    with atomic_path(folder) as temporary:
+    with primary_path(folder) as temporary:
         temporary.mkdir()
         description = {
             "format_version": FORMAT_VERSION,

@@ -131,7 +131,7 @@ def test_processes_share_the_shards(tmp_path, monkeypatch):
     whole, shared = run_of(tmp_path), run_of(tmp_path, output=tmp_path / "shared")
     make(whole)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr("train.features.multihost_utils.sync_global_devices", lambda name: None)
+    monkeypatch.setattr("jax.experimental.multihost_utils.sync_global_devices", lambda name: None)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with pytest.raises(ValueError, match="is unfinished"):
         make(shared)
