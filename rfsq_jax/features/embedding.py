@@ -16,6 +16,7 @@ from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Backbone
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import Clip
 from rfsq_jax.features.shards import DTYPES
+from rfsq_jax.parallel.batching import pad_rows
 
 Pictures = UInt8[np.ndarray, "m c h w 3"]
 Features = dict[str, Float[np.ndarray, "m _ _"]]
@@ -37,7 +38,7 @@ def make_embedder(run: FeaturesRun, backbone: Backbone) -> Callable[[Pictures, C
         blocks = []
         for start in range(0, len(pictures), run.batch_size):
             rows = np.arange(start, min(start + run.batch_size, len(pictures)))
-            padded = np.resize(rows, run.batch_size)
+            padded = pad_rows(rows, run.batch_size)
             sentences = [clip.recording.instruction] * run.batch_size
             inputs = backbone.prepare(pictures[padded], sentences, clip.state[padded])
             blocks.append((both(backbone.params, inputs), len(rows)))

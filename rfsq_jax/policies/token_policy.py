@@ -5,41 +5,26 @@ Axes: B environments · C cameras · H, W image · T steps of a chunk · A actio
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, early_exit
 from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
+from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
 
 Mode = Literal["greedy", "speculative", "early_exit"]
 MODES = ("greedy", "speculative", "early_exit")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Observations:
-    """What a batch of environments shows.
-
-    Attributes:
-      images: uint8 [B, C, H, W, 3], cameras in the order of `libero.environment.POLICY_CAMERAS`,
-        upright as `Environment.render` gives them.
-      instructions: B sentences.
-      state: float32 [B, 8], as `Environment` reports it.
-    """
-
-    images: UInt8[np.ndarray, "b c h w 3"]
-    instructions: Sequence[str]
-    state: Float[np.ndarray, "b 8"]
 
 
 class Policy:
@@ -170,7 +155,4 @@ def _check_mode(parts: PolicyParts, mode: str) -> None:
         raise ValueError("mode 'early_exit' needs a calibrated threshold, got none")
 
 
-def padded_rows(leaf: np.ndarray) -> np.ndarray:
-    """Pads a batch to a power of two, by its first row, so that few programs are compiled."""
-    missing = (1 << (len(leaf) - 1).bit_length()) - len(leaf)
-    return np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf
+padded_rows = pad_rows
