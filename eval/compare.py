@@ -49,7 +49,7 @@ class CompareConfig:
       tasks: indices of the tasks of each suite; all by default.
       trials: episodes per task and contender.
       starts: official initial states, for reporting, or random placements, for choosing.
-      spread: metres by which the regions of random placements grow on all sides.
+      placement_margin: metres by which the regions of random placements grow on all sides.
       seed: of random placements.
       workers: simulator processes.
       output: the run's folder; the same command resumes there.
@@ -67,7 +67,7 @@ class CompareConfig:
     tasks: tuple[int, ...] = ()
     trials: int = 5
     starts: Starts = "random"
-    spread: float = 0.05
+    placement_margin: float = 0.05
     seed: int = 0
     workers: int = 2
     output: Path = Path("runs/compare")
@@ -140,8 +140,8 @@ def play_options(config: CompareConfig, contender: Contender) -> list[str]:
     options = ["--policy", str(contender.policy), "--suite", *config.suite]
     if config.tasks:
         options += ["--tasks", *map(str, config.tasks)]
-    for name in ("trials", "starts", "spread", "seed", "workers"):
-        options += [f"--{name}", str(getattr(config, name))]
+    for name in ("trials", "starts", "placement_margin", "seed", "workers"):
+        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
     return [*options, "--video", "none", "--output", str(play_folder(config, contender.name))]
 
 

@@ -11,6 +11,7 @@ cannot be played is tried once more, and if that fails no rate is printed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +25,13 @@ from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server, default_batch
 from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
 from rfsq_jax.evaluation.play.run import EpisodeError, Evaluation
-from rfsq_jax.evaluation.play.worker import Job, Videos
-from rfsq_jax.evaluation.play.worker_pool import Pool
-from rfsq_jax.evaluation.protocol import Protocol, Starts, Trial
+from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker, Videos
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Starts, Trial
 from rfsq_jax.evaluation.report.page import write_report
 from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.libero.install import RenderingError
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states, tasks
+from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import loading as policies
 from rfsq_jax.policies.loading import AnyPolicy
 from rfsq_jax.policies.token_policy import Mode
@@ -60,7 +61,7 @@ class LiberoConfig:
       video: which episodes are filmed: none, failures or all.
       mode: how the policy decodes: greedy, speculative or early_exit.
       starts: official initial states, for reporting, or random placements, for choosing.
-      spread: metres by which the regions of random placements grow on all sides.
+      placement_margin: metres by which the regions of random placements grow on all sides.
       execute: steps of each chunk that are played; all by default.
       settle_steps: steps without motion at the start of an episode.
       step_limit: steps after settling; the suite's own by default.
@@ -79,7 +80,7 @@ class LiberoConfig:
     video: Videos = "failures"
     mode: Mode = "greedy"
     starts: Starts = "official"
-    spread: float = 0.05
+    placement_margin: float = 0.05
     execute: int | None = None
     settle_steps: int = 10
     step_limit: int | None = None
@@ -148,7 +149,7 @@ def choose_tasks(config: LiberoConfig) -> list[Task]:
     return chosen
 
 
-def protocol_of(config: LiberoConfig, policy: AnyPolicy) -> Protocol:
+def protocol_of(config: LiberoConfig, policy: AnyPolicy) -> EvaluationProtocol:
     """How episodes are played.
 
     Raises:
@@ -157,10 +158,10 @@ def protocol_of(config: LiberoConfig, policy: AnyPolicy) -> Protocol:
     execute = policy.horizon if config.execute is None else config.execute
     expected = f"at most {policy.horizon}, the steps of the policy's chunks"
     require(execute <= policy.horizon, "execute", expected, execute)
-    return Protocol(
+    return EvaluationProtocol(
         execute=execute,
         starts=config.starts,
-        spread=config.spread if config.starts == "random" else 0.0,
+        placement_margin=config.placement_margin if config.starts == "random" else 0.0,
         seed=config.seed,
         settle_steps=config.settle_steps,
         step_limit=config.step_limit,
@@ -169,21 +170,21 @@ def protocol_of(config: LiberoConfig, policy: AnyPolicy) -> Protocol:
 
 
 def evaluate(
-    config: LiberoConfig, protocol: Protocol, server: Server, chosen: Sequence[Task]
+    config: LiberoConfig, protocol: EvaluationProtocol, server: Server, chosen: Sequence[Task]
 ) -> tuple[list[Record], list[EpisodeError]]:
     """Plays what the folder's log does not have; returns the wanted episodes and the errors."""
     log = EpisodeLog(config.output / "episodes.jsonl")
     trials = [Trial(task.suite, task.index, n) for task in chosen for n in range(config.trials)]
-    instructions = {(task.suite, task.index): task.instruction for task in chosen}
-    behind = sum(trial in log.records for trial in trials)
+    done = sum(trial in log.records for trial in trials)
     job = Job(
         protocol=protocol, make_simulator=LiberoSimulator, output=config.output, videos=config.video
     )
+    start = functools.partial(SimulatorWorker, job=job, cameras=len(POLICY_CAMERAS))
     for kind in ("actions", "videos"):
         remove_leftovers(config.output / kind)
     with (
-        progress_bar(len(trials), "episodes", "episode", initial=behind) as bar,
-        Pool(job, min(config.workers, len(trials)), len(POLICY_CAMERAS)) as pool,
+        progress_bar(len(trials), "episodes", "episode", initial=done) as bar,
+        Pool(start, min(config.workers, len(trials))) as pool,
     ):
 
         def follow(record: Record) -> None:
@@ -191,7 +192,7 @@ def evaluate(
             bar.set_postfix_str(f"{sum(solved)} of {len(solved)} solved", refresh=False)
             bar.update(1)
 
-        errors = Evaluation(pool, server, log, instructions, follow).play_all(trials)
+        errors = Evaluation(pool, server, log, follow).play_all(trials)
     return [log.records[trial] for trial in trials if trial in log.records], errors
 
 

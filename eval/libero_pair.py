@@ -16,13 +16,14 @@ from typing import Annotated, Any
 
 import tyro
 
+from rfsq_jax.evaluation.protocol import current_names
 from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.intervals import Paired, compare
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.tables import format_table
 
 START = ("suite", "task", "trial", "initial_state", "placement_seed")
-RULES = ("starts", "spread", "seed", "settle_steps", "step_limit")
+RULES = ("starts", "placement_margin", "seed", "settle_steps", "step_limit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +81,9 @@ def compare_runs(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Pai
     Raises:
       ValueError: if they did not play the same episodes; it says what differs.
     """
+    rules, other_rules = current_names(first["protocol"]), current_names(second["protocol"])
     for rule in RULES:
-        one, other = first["protocol"][rule], second["protocol"][rule]
+        one, other = rules[rule], other_rules[rule]
         if one != other:
             raise ValueError(f"both runs must have the same {rule}, got {one} and {other}")
     ours, theirs = _by_start(first), _by_start(second)

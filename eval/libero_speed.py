@@ -10,6 +10,7 @@ before the clock starts. The actions of both must agree to the last bit.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import sys
 import tempfile
@@ -26,13 +27,13 @@ from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.play.batched_policy import Server, default_batch
 from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
 from rfsq_jax.evaluation.play.run import Evaluation
-from rfsq_jax.evaluation.play.worker import Job
-from rfsq_jax.evaluation.play.worker_pool import Pool
-from rfsq_jax.evaluation.protocol import Protocol, Trial
+from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
 from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.rotations import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Task, get_task, official_init_states
+from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies.token_policy import Observations, Policy
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse
@@ -115,11 +116,11 @@ class UsualLoop:
         raise AssertionError("the loop ends inside")
 
     def _observations(self, shown: dict[str, Any]) -> Observations:
-        pictures = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
+        images = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
         rotation = axis_angle_from_quaternion(shown["robot0_eef_quat"])
         state = np.concatenate([shown["robot0_eef_pos"], rotation, shown["robot0_gripper_qpos"]])
         return Observations(
-            images=np.stack(pictures)[None],
+            images=np.stack(images)[None],
             instructions=[self._task.instruction],
             state=state[None].astype(np.float32),
         )
@@ -128,21 +129,21 @@ class UsualLoop:
 class Ours:
     """The pool of eval.libero, with its scenes built."""
 
-    def __init__(self, task: Task, policy: Policy, workers: int, folder: Path) -> None:
+    def __init__(self, policy: Policy, workers: int, folder: Path) -> None:
         """Starts no process yet."""
         size = policy.backbone.spec.image_size
-        protocol = Protocol(execute=policy.horizon, image_size=size)
+        protocol = EvaluationProtocol(execute=policy.horizon, image_size=size)
         job = Job(protocol=protocol, make_simulator=LiberoSimulator, output=folder)
-        self._folder, self._task = folder, task
+        self._folder = folder
         self._server = Server(policy, default_batch())
-        self.pool = Pool(job, workers, len(POLICY_CAMERAS))
+        start = functools.partial(SimulatorWorker, job=job, cameras=len(POLICY_CAMERAS))
+        self.pool = Pool(start, workers)
         self.worker_mib = 0.0
 
     def __call__(self, trials: Sequence[Trial]) -> Hashes:
         """Plays trials."""
         log = EpisodeLog(self._folder / f"{time.monotonic_ns()}.jsonl")
-        instructions = {(self._task.suite, self._task.index): self._task.instruction}
-        errors = Evaluation(self.pool, self._server, log, instructions).play_all(trials)
+        errors = Evaluation(self.pool, self._server, log).play_all(trials)
         if errors:
             raise RuntimeError(errors[0].reasons[-1])
         self.worker_mib = max(record.worker_mib for record in log.records.values())
@@ -180,7 +181,7 @@ def measure(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pools = {str(size): Ours(task, policy, size, folder) for size in config.workers}
+        pools = {str(size): Ours(policy, size, folder) for size in config.workers}
         for size, ours in pools.items():
             stack.enter_context(ours.pool)
             warm_up(ours, task, int(size))

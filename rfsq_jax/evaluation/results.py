@@ -5,7 +5,7 @@ results.json has under "figures":
   suites      by name: successes, trials, rate, interval, and the same under "tasks"; null if errors
   errors      trials that could not be played, with the reasons
   time        seconds per chunk by part: in workers, and in the policy; memory of a worker
-  draft       accepted shares, on a sample of the run's questions; null without a draft
+  draft       accepted shares, on a sample of the run's observations; null without a draft
   episodes    as in episodes.jsonl, with the paths of videos and filmstrips
 """
 
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.evaluation.analysis.profile import draft_figures, time_original, time_policy
 from rfsq_jax.evaluation.analysis.summary import episode_rows, suite_figures, time_figures
 from rfsq_jax.evaluation.analysis.versions import known_changes
 from rfsq_jax.evaluation.log import Record
-from rfsq_jax.evaluation.play.batched_policy import Question, Server, rows_are_independent
+from rfsq_jax.evaluation.play.batched_policy import Server, rows_are_independent
 from rfsq_jax.evaluation.play.run import EpisodeError
-from rfsq_jax.evaluation.protocol import Protocol, deviations
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, deviations
 from rfsq_jax.libero.tasks import Task
 from rfsq_jax.policies import loading as policies
 from rfsq_jax.policies.loading import AnyPolicy
@@ -42,7 +43,7 @@ PROFILE, ERRORS = "profile.json", "errors.json"
 def identity(
     config: LiberoConfig,
     policy: AnyPolicy,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     batch: int,
     simulator: dict[str, Any],
 ) -> dict[str, Any]:
@@ -57,7 +58,11 @@ def identity(
 
 
 def describe_run(
-    config: LiberoConfig, policy: AnyPolicy, protocol: Protocol, server: Server, simulator: Any
+    config: LiberoConfig,
+    policy: AnyPolicy,
+    protocol: EvaluationProtocol,
+    server: Server,
+    simulator: Any,
 ) -> dict[str, Any]:
     """What is known without any episode."""
     independent = rows_are_independent(policy, _noise(policy), server.batch)
@@ -97,7 +102,7 @@ def measure(
 
 
 def profile_of(path: Path, policy: AnyPolicy, server: Server) -> dict[str, Any]:
-    """Measures the policy on questions of this run; a finished run keeps its measurement."""
+    """Measures the policy on observations of this run; a finished run keeps its measurement."""
     if path.exists() and not server.sample:
         return read_json(path)
     sample = server.sample or [_noise(policy)]
@@ -126,9 +131,9 @@ def refuse(config: LiberoConfig, figures: dict[str, Any], errors: Sequence[Episo
     return 1
 
 
-def _noise(policy: AnyPolicy) -> Question:
-    """A question without meaning."""
+def _noise(policy: AnyPolicy) -> Observations:
+    """Observations without meaning."""
     spec = policy.backbone.spec
-    shape = (spec.cameras, spec.image_size, spec.image_size, 3)
+    shape = (1, spec.cameras, spec.image_size, spec.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return Question(images, "pick up the bowl", np.zeros(8, np.float32))
+    return Observations(images, ["pick up the bowl"], np.zeros((1, 8), np.float32))

@@ -71,7 +71,8 @@ def options(folder, output):
 
 def played(wins):
     """Figures of eval.libero for four episodes of an easy task and four of a fine-grained one."""
-    rules = {"starts": "random", "spread": 0.05, "seed": 0, "settle_steps": 10, "step_limit": None}
+    rules = {"starts": "random", "placement_margin": 0.05, "seed": 0}
+    rules |= {"settle_steps": 10, "step_limit": None}
     episodes = [
         {
             "suite": "libero_object",

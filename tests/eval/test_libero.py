@@ -157,7 +157,8 @@ def test_two_runs_are_compared_episode_by_episode(play, unmeasured, tmp_path, ca
 
 
 def write_run(folder, **protocol):
-    rules = {"starts": "official", "spread": 0.0, "seed": 0, "settle_steps": 10, "step_limit": None}
+    rules = {"starts": "official", "placement_margin": 0.0, "seed": 0}
+    rules |= {"settle_steps": 10, "step_limit": None}
     start = {"suite": "s", "task": 0, "initial_state": 0, "placement_seed": None}
     figures = {
         "protocol": rules | protocol,

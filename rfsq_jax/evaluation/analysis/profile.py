@@ -1,4 +1,5 @@
-"""What a policy does with its time, and how often its draft is right, on questions of a run.
+"""What a policy does with its time, and how often its draft is right, on a sample of a run's
+observations.
 
 Axes: B batch · T steps of a chunk · A action dims · D latent dims · L layers, of which P coarse ·
 K levels · S feature tokens · E their width.
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rfsq_jax.evaluation.play.batched_policy import Question, stack
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.decoding import greedy_logits, speculate
 from rfsq_jax.heads.early_exit import confidence
@@ -24,7 +25,7 @@ from rfsq_jax.policies.token_policy import Policy
 ROUNDS = 15
 
 
-def time_policy(policy: Policy, questions: Sequence[Question], batch: int) -> dict[str, float]:
+def time_policy(policy: Policy, sample: Sequence[Observations], batch: int) -> dict[str, float]:
     """Median seconds of one call: preprocess, backbone, heads, decode, and all together ("act").
 
     The parts are compiled apart, decoded greedily, so their sum is not exactly "act". Only token
@@ -32,11 +33,10 @@ def time_policy(policy: Policy, questions: Sequence[Question], batch: int) -> di
 
     Args:
       policy: what is timed.
-      questions: at least one.
+      sample: at least one observation of one environment.
       batch: rows of a call.
     """
-    rows = [questions[index % len(questions)] for index in range(batch)]
-    seen = stack(rows)
+    seen = Observations.stack([sample[index % len(sample)] for index in range(batch)])
     stages = _Stages(policy)
     inputs = policy.backbone.prepare(seen.images, seen.instructions, seen.state)
     features, state = stages.features(inputs), stages.normalized(seen.state)
@@ -53,10 +53,10 @@ def time_policy(policy: Policy, questions: Sequence[Question], batch: int) -> di
 
 
 def time_original(
-    policy: OriginalPolicy, questions: Sequence[Question], batch: int
+    policy: OriginalPolicy, sample: Sequence[Observations], batch: int
 ) -> dict[str, float]:
     """As `time_policy`, for a model with its own head: preprocess, backbone, and "act"."""
-    seen = stack([questions[index % len(questions)] for index in range(batch)])
+    seen = Observations.stack([sample[index % len(sample)] for index in range(batch)])
     prepare = policy.backbone.prepare
     inputs = prepare(seen.images, seen.instructions, seen.state)
     parts: dict[str, Callable[[], Any]] = {
@@ -67,21 +67,21 @@ def time_original(
     return {name: _median_seconds(work) for name, work in parts.items()}
 
 
-def draft_figures(policy: Policy, questions: Sequence[Question]) -> dict[str, Any] | None:
+def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, Any] | None:
     """How much of the draft's proposals the main head would have said itself.
 
     Returns:
       shares of accepted tokens by coarse layer, of steps first to last, and of whole chunks, and of
-      questions that an early exit would answer; None for a policy without a draft.
+      observations that an early exit would answer; None for a policy without a draft.
     """
     if policy.parts.config.draft is None:
         return None
     stages = _Stages(policy)
-    counts = [stages.draft(question) for question in questions]
+    counts = [stages.draft(each) for each in sample]
     tokens, steps, chunks, sure = (np.stack(each) for each in zip(*counts, strict=True))
     codes, threshold = policy.parts.shape.codes, policy.parts.threshold
     return {
-        "questions": len(questions),
+        "questions": len(sample),
         "tokens_per_layer": (tokens.mean(axis=0) / (codes.horizon * codes.dim)).tolist(),
         "steps": steps.mean(axis=0).tolist(),
         "whole_chunks": float(chunks.mean()),
@@ -117,9 +117,8 @@ class _Stages:
         """The state as the heads see it."""
         return proprio.normalize(self.policy.parts.statistics, np.asarray(state, np.float32))
 
-    def draft(self, question: Question) -> tuple[np.ndarray, ...]:
-        """Accepted tokens [P], steps [T], chunks of one question, and the draft's confidence."""
-        seen = stack([question])
+    def draft(self, seen: Observations) -> tuple[np.ndarray, ...]:
+        """Accepted tokens [P], steps [T], chunks of one environment, and the draft's confidence."""
         inputs = self.policy.backbone.prepare(seen.images, seen.instructions, seen.state)
         early, carry = self._early(self.policy.backbone.params, inputs)
         final = self._late(self.policy.backbone.params, carry)
