@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Backbone
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import Clip
 from rfsq_jax.features.shards import DTYPES
@@ -39,7 +40,8 @@ def make_embedder(run: FeaturesRun, backbone: Backbone) -> Callable[[Pictures, C
             rows = np.arange(start, min(start + run.batch_size, len(pictures)))
             padded = np.resize(rows, run.batch_size)
             sentences = [clip.recording.instruction] * run.batch_size
-            inputs = backbone.prepare(pictures[padded], sentences, clip.state[padded])
+            seen = Observations(pictures[padded], sentences, clip.state[padded])
+            inputs = backbone.prepare(seen)
             blocks.append((both(backbone.params, inputs), len(rows)))
         features = {
             depth: np.concatenate([np.asarray(block[depth])[:size] for block, size in blocks])

@@ -46,3 +46,9 @@ def _padded(block: Shaped[np.ndarray, "b ..."]) -> Shaped[np.ndarray, "c ..."]:
     if size == len(block):
         return block
     return np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
+
+
+def padded_rows(leaf: np.ndarray) -> np.ndarray:
+    """Pads a batch to a power of two, by its first row, so that few programs are compiled."""
+    missing = (1 << (len(leaf) - 1).bit_length()) - len(leaf)
+    return np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from rfsq_jax.libero.demonstrations.recording import Draw
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Observation
-from rfsq_jax.policies.token_policy import Observations, Policy
+from rfsq_jax.policies import Observations, Policy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from rfsq_jax.policies.token_policy import Observations
+from rfsq_jax.policies import Observations
 from rfsq_jax.runs.checks import require
 
 ACCELERATOR_BATCH = 8
