@@ -23,6 +23,7 @@ from eval.studies.position_probe import fit_readout
 from rfsq_jax.backbones.protocol import FINAL
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig
 from rfsq_jax.backbones.small.instructions import embed_words
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
@@ -183,9 +184,8 @@ def _features(backbone: SmallBackbone, scenes: Scenes, batch: int = 16) -> np.nd
 
 
 def _cost(backbone: SmallBackbone, scenes: Scenes, batch: int = 16) -> dict[str, float]:
-    inputs = backbone.prepare(
-        scenes.images[:batch], scenes.instructions[:batch], scenes.state[:batch]
-    )
+    seen = scenes.images[:batch], scenes.instructions[:batch], scenes.state[:batch]
+    inputs = backbone.prepare(Observations(*seen))
     run = jax.jit(lambda params, inputs: backbone.late(params, backbone.early(params, inputs)[1]))
     jax.block_until_ready(run(backbone.params, inputs))
     times = []

@@ -126,7 +126,7 @@ def line_up(config: CompareConfig) -> list[Contender]:
 
 def explain_swap(config: CompareConfig) -> dict[str, Any]:
     """Why strategy B works or not, on the held-out chunks."""
-    naive, robust = (load_policy(resolve(p)).tokenizer for p in (config.naive, config.robust))
+    naive, robust = (load_policy(resolve(p)).token_decoder for p in (config.naive, config.robust))
     return swap_evidence(naive, robust, held_out_actions(config.features))
 
 

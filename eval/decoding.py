@@ -22,7 +22,7 @@ from eval.benchmarks.timing import Spread, busy_note, take_turns
 from eval.studies import decoding_cost as cost
 from eval.studies.decoding_figure import draw
 from eval.studies.decoding_frames import Frames, measure_frames
-from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones import backbone_options, make_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.decoding import Acceptance
@@ -104,12 +104,13 @@ def load(config: DecodingConfig) -> tuple[PolicyParts, Backbone, FeatureStore]:
             "policy must have token heads with a draft, "
             f"got kind {parts.config.kind!r} without one: {config.policy}"
         )
-    backbone = get_backbone(parts.backbone)
+    options = backbone_options(parts.backbone, parts.backbone_options)
+    backbone = make_backbone(parts.backbone, options)
     if backbone.spec.version != parts.backbone_version:
         expected = f"version {backbone.spec.version} of the backbone {parts.backbone!r}"
         raise ValueError(f"policy must be of {expected}, got {parts.backbone_version}")
     store = FeatureStore.open(config.features)
-    store.require(backbone.spec, parts.tokenizer)
+    store.require(backbone.spec, parts.space)
     if len(np.unique(store.episode[store.rows("held_out")])) < 2:
         raise ValueError(f"features must hold at least 2 held-out episodes: {config.features}")
     return parts, backbone, store
@@ -145,10 +146,10 @@ def run(
         "jax_backend": jax.default_backend(),
         "speculation": speculation,
         "seconds": seconds,
-        "flops": flops._asdict(),
+        "flops": dataclasses.asdict(flops),
         "early_exit": {
-            "calibrated": chosen._asdict(),
-            "curve": [point._asdict() for point in points],
+            "calibrated": dataclasses.asdict(chosen),
+            "curve": [dataclasses.asdict(point) for point in points],
             "error_of_main": float(frames.error_main.mean()),
             "error_of_draft": float(frames.error_draft.mean()),
         },

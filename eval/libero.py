@@ -32,9 +32,7 @@ from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.libero.install import RenderingError
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states, tasks
 from rfsq_jax.parallel.workers import Pool
-from rfsq_jax.policies import loading as policies
-from rfsq_jax.policies.loading import AnyPolicy
-from rfsq_jax.policies.token_policy import Mode
+from rfsq_jax.policies import Mode, Policy
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.options import parse
@@ -102,7 +100,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         chosen = choose_tasks(config)
         simulator = describe_simulator()
-        policy = policies.load(config)
+        policy = Policy.from_pretrained(
+            config.policy,
+            checkpoint=config.checkpoint,
+            mode=config.mode,
+            suites=config.suite,
+            backbone_options=config.backbone_options,
+        )
+        # Loaded now: what is wrong with them is no episode's error.
+        _ = policy.backbone.params
         protocol = protocol_of(config, policy)
         server = Server(policy, config.batch or default_batch())
     except (FileNotFoundError, ValueError, DecoderMissingError, RenderingError) as error:
@@ -149,7 +155,7 @@ def choose_tasks(config: LiberoConfig) -> list[Task]:
     return chosen
 
 
-def protocol_of(config: LiberoConfig, policy: AnyPolicy) -> EvaluationProtocol:
+def protocol_of(config: LiberoConfig, policy: Policy) -> EvaluationProtocol:
     """How episodes are played.
 
     Raises:

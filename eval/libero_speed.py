@@ -34,7 +34,7 @@ from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.rotations import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Task, get_task, official_init_states
 from rfsq_jax.parallel.workers import Pool
-from rfsq_jax.policies.token_policy import Observations, Policy
+from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar

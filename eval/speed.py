@@ -20,7 +20,9 @@ import numpy as np
 from jaxtyping import Float
 
 from eval.benchmarks.timing import Spread, Work, busy_note, rate, ratio, take_turns
-from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.action_spec import LIBERO
+from rfsq_jax.data.chunks import HORIZON
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive
@@ -30,7 +32,7 @@ from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.tokenizers.step import HORIZON, ActionTokenizer
+from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig, initial_state, make_update
 from rfsq_jax.training.loop import steps_runner
 
@@ -137,7 +139,7 @@ def training_work(
     mesh = sharding.make_mesh(data=len(jax.devices()))
     state = sharding.place(initial_state(training, chunks), mesh, sharding.REPLICATED)
     data = sharding.place(chunks, mesh, sharding.REPLICATED)
-    run = steps_runner(make_update(training, mesh), config.steps)
+    run = steps_runner(make_update(training, LIBERO, mesh), config.steps)
     key = jax.random.key_data(jax.random.key(0))
 
     def work() -> int:
@@ -165,7 +167,7 @@ def coding_work(chunks: Float[np.ndarray, "m t 7"], repeats: int) -> tuple[Work,
     """Returns functions that encode and decode the chunks `repeats` times."""
     model = AutoencoderConfig()
     params, state = autoencoder.init(model, jax.random.key(0))
-    tokenizer = ActionTokenizer.from_parts(model, params, state, Normalization.fit(chunks))
+    tokenizer = StepTokenizer(model, params, state, ActionSpace.fit(chunks))
     codes = tokenizer.encode(chunks)
 
     def repeated(call: Callable[[np.ndarray], Any], values: np.ndarray) -> Work:

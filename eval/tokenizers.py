@@ -23,9 +23,9 @@ from jaxtyping import Float
 from eval.studies.token_statistics import adjacency
 from eval.studies.tokenizer_candidates import Candidate, HeldOut, Row, measure
 from eval.studies.tokenizer_figure import draw
-from rfsq_jax.data.chunks import episode_chunks
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.chunks import HORIZON, episode_chunks
 from rfsq_jax.data.episodes import Episode
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
@@ -39,7 +39,8 @@ from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.bins import BinTokenizer
 from rfsq_jax.tokenizers.fast import FastTokenizer, to_coefficients
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
+from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 
@@ -81,7 +82,7 @@ class TokenizersConfig:
     fast_vocab: int = 1024
     num_bins: int = 256
     steps: int = 20_000
-    horizon: int = 8
+    horizon: int = HORIZON
     held_out: float = 0.1
     seed: int = 0
 
@@ -123,7 +124,7 @@ def run(config: TokenizersConfig) -> list[Row]:
     return rows
 
 
-def load_chunks(config: TokenizersConfig) -> tuple[Float[np.ndarray, "m t 7"], HeldOut]:
+def load_chunks(config: TokenizersConfig) -> tuple[Float[np.ndarray, "m t a"], HeldOut]:
     """Returns training chunks and what is held out; the split is by episode, as train.ae's is.
 
     Raises:
@@ -139,7 +140,7 @@ def load_chunks(config: TokenizersConfig) -> tuple[Float[np.ndarray, "m t 7"], H
             raise ValueError(f"expected {need}, got {len(part)} that are shorter")
     chunks = np.concatenate(parts[0])
     adjacent = adjacency([len(chunks) for chunks in parts[1]])
-    return chunks, HeldOut(np.concatenate(parts[1]), adjacent, Normalization.fit(chunks))
+    return chunks, HeldOut(np.concatenate(parts[1]), adjacent, ActionSpace.fit(chunks))
 
 
 def load_episodes(config: TokenizersConfig) -> list[ActionSequence] | list[Episode]:
@@ -149,16 +150,17 @@ def load_episodes(config: TokenizersConfig) -> list[ActionSequence] | list[Episo
     return [episode for suite in config.suites for episode in load_bundled(suite)]
 
 
-def baselines(config: TokenizersConfig, chunks: Float[np.ndarray, "m t 7"]) -> Iterator[Candidate]:
+def baselines(config: TokenizersConfig, chunks: Float[np.ndarray, "m t a"]) -> Iterator[Candidate]:
     """Yields uniform bins and FAST, fitted to the training chunks."""
-    bins = BinTokenizer(config.num_bins).fit(chunks)
+    bins = BinTokenizer.fit(chunks, num_bins=config.num_bins)
     yield Candidate(f"{config.num_bins} bins", "bins", bins)
     for scale in config.fast_scales:
-        fast = FastTokenizer(scale, config.fast_vocab, clip_coefficients=True).fit(chunks)
+        options = {"scale": scale, "vocab_size": config.fast_vocab, "clip_coefficients": True}
+        fast = FastTokenizer.fit(chunks, **options)
         yield Candidate(f"FAST, scale {scale:g}", "FAST", fast)
 
 
-def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t 7"]) -> Iterator[Candidate]:
+def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t a"]) -> Iterator[Candidate]:
     """Yields the RFSQ tokenizers: those of `runs`, then of every missing conditioning one."""
     runs = (*config.runs, BUNDLED) if config.actions is None else config.runs
     found: dict[str, ActionTokenizer] = {}
@@ -169,7 +171,7 @@ def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t 7"]) -> It
             raise ValueError(
                 f"{run_name} has horizon {tokenizer.horizon}, expected {config.horizon}"
             )
-        name = CONDITIONING_NAMES[tokenizer.config.rfsq.conditioning]
+        name = name_of(tokenizer)
         name = f"{name} ({Path(run_name).name})" if name in found else name
         if name in found:
             raise ValueError(f"runs must have different names, got two called {name!r}")
@@ -183,8 +185,15 @@ def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t 7"]) -> It
         yield Candidate(name, name, found[name])
 
 
+def name_of(tokenizer: ActionTokenizer) -> str:
+    """What the table calls it: RFSQ by its conditioning, others by their kind."""
+    if isinstance(tokenizer, StepTokenizer):
+        return CONDITIONING_NAMES[tokenizer.config.rfsq.conditioning]
+    return tokenizer.kind
+
+
 def trained(
-    config: TokenizersConfig, conditioning: Conditioning, chunks: Float[np.ndarray, "m t 7"]
+    config: TokenizersConfig, conditioning: Conditioning, chunks: Float[np.ndarray, "m t a"]
 ) -> ActionTokenizer:
     """Trains a tokenizer, or loads it if an earlier run trained it on the same data and recipe."""
     loop = LoopConfig(config.steps, min(500, config.steps), config.steps, config.seed)
@@ -195,7 +204,7 @@ def trained(
     folder = config.output / "trained" / f"{CONDITIONING_NAMES[conditioning]}-{digest}"
     if folder.is_dir():
         return ActionTokenizer.from_pretrained(folder)
-    tokenizer = ActionTokenizer(model, config.horizon).fit(chunks, training)
+    tokenizer = StepTokenizer.fit(chunks, training=training)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
@@ -221,14 +230,19 @@ def table_row(row: Row) -> list[str]:
         f"{statistics.entropy_bits:.0f}",
         f"{errors['mse']:.2e}",
         f"{errors['max_error']:.3f}",
-        f"{errors['translation_mm']:.3f}",
-        f"{errors['rotation_deg']:.3f}",
-        f"{errors['gripper_flips']:.2%}",
+        *(_cell(errors, name) for name in ("translation_mm", "rotation_deg", "gripper_flips")),
         f"{statistics.overlap:.1%}",
         f"{statistics.live_overlap:.1%}",
         f"{np.mean(statistics.perplexity):.4g}",
         f"{row.encode_us:.1f}",
     ]
+
+
+def _cell(errors: dict[str, float], name: str) -> str:
+    """A figure that robots without such dims do not have."""
+    if name not in errors:
+        return "-"
+    return f"{errors[name]:.2%}" if name == "gripper_flips" else f"{errors[name]:.3f}"
 
 
 if __name__ == "__main__":

@@ -60,6 +60,6 @@ def test_the_bundled_tokenizer_reconstructs_bundled_actions():
     for suite in ("libero_spatial", "libero_object"):
         chunks = episode_chunks(load_bundled(suite)[7].actions, tokenizer.horizon)
         decoded = tokenizer.decode(tokenizer.encode(chunks))
-        errors = reconstruction_errors(chunks, decoded, tokenizer.fitted.normalization)
+        errors = reconstruction_errors(chunks, decoded, tokenizer.space)
         assert errors["mse"] < 5e-5
         assert errors["gripper_flips"] == 0.0

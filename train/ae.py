@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.chunks import chunk_episodes
 from rfsq_jax.data.episodes import Episode
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.config import AutoencoderRun
@@ -49,35 +49,37 @@ def load_demonstrations(config: AutoencoderRun) -> Demonstrations:
     return Demonstrations(*chunks, shown=held_out[0])
 
 
-def train_tokenizer(
-    training: TrainingConfig, folder: Path, data: Demonstrations, horizon: int
-) -> ActionTokenizer:
+def train_tokenizer(training: TrainingConfig, folder: Path, data: Demonstrations) -> StepTokenizer:
     """Trains or resumes in `folder` and writes `folder/tokenizer`."""
-    normalization = Normalization.fit(data.train)
-    train, held_out = map(normalization.normalize, (data.train, data.held_out))
+    space = ActionSpace.fit(data.train)
+    train, held_out = map(space.normalization.normalize, (data.train, data.held_out))
     name = CONDITIONING_NAMES[training.model.rfsq.conditioning]
     with (
         Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints,
         FileWriter(folder, checkpoints.latest_step or 0) as writer,
     ):
         params, state = trainer.train(
-            training, train, held_out, description=name, checkpoints=checkpoints, writer=writer
+            training,
+            train,
+            held_out,
+            spec=space.spec,
+            description=name,
+            checkpoints=checkpoints,
+            writer=writer,
         )
-    tokenizer = ActionTokenizer.from_parts(training.model, params, state, normalization, horizon)
+    tokenizer = StepTokenizer(training.model, params, state, space)
     tokenizer.save_pretrained(folder / "tokenizer")
     return tokenizer
 
 
-def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, ActionTokenizer]:
+def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, StepTokenizer]:
     """Trains the baseline, if any, and the tokenizer itself, by name."""
     tokenizers = {}
     if config.against is not None:
         training = with_conditioning(config.training, config.against)
         folder = config.output / CONDITIONING_NAMES[config.against]
-        tokenizers[CONDITIONING_NAMES[config.against]] = train_tokenizer(
-            training, folder, data, config.horizon
-        )
-    tokenizers[config.name] = train_tokenizer(config.training, config.output, data, config.horizon)
+        tokenizers[CONDITIONING_NAMES[config.against]] = train_tokenizer(training, folder, data)
+    tokenizers[config.name] = train_tokenizer(config.training, config.output, data)
     return tokenizers
 
 
@@ -89,7 +91,7 @@ def with_conditioning(training: TrainingConfig, conditioning: Conditioning) -> T
 
 
 def show(
-    config: AutoencoderRun, tokenizers: dict[str, ActionTokenizer], data: Demonstrations
+    config: AutoencoderRun, tokenizers: dict[str, StepTokenizer], data: Demonstrations
 ) -> None:
     """Prints the table and the gates; writes results.json and the picture."""
     figures = {

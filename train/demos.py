@@ -34,7 +34,7 @@ from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 
 if TYPE_CHECKING:
-    from rfsq_jax.policies.rollout_policy import TokenRolloutPolicy
+    from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,13 +184,13 @@ def make_task(
 
 
 @functools.cache
-def _load_rollout_policy(name: str) -> TokenRolloutPolicy:
-    from rfsq_jax.policies.rollout_policy import TokenRolloutPolicy
-    from rfsq_jax.policies.token_policy import Policy
+def _load_rollout_policy(name: str) -> PolicyInSimulator:
+    from rfsq_jax.policies import Policy
+    from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 
     # Workers would each reserve a whole accelerator.
     jax.config.update("jax_platforms", "cpu")
-    return TokenRolloutPolicy(Policy.from_pretrained(name))
+    return PolicyInSimulator(Policy.from_pretrained(name))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.backbones import get_backbone
-from rfsq_jax.backbones.options import with_path
+from rfsq_jax.backbones import backbone_options, make_backbone
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network
 from rfsq_jax.heads.early_exit import MAX_EXCESS
-from rfsq_jax.heads.prediction import Decoder
 from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.options import parse
@@ -60,21 +58,20 @@ def teach(
     config: DraftRun, parts: PolicyParts, store: FeatureStore
 ) -> tuple[PolicyParts, dict[str, Any]]:
     """Trains or resumes in the run's folder; returns the policy and figures before and after."""
-    training, tokenizer, readout = config.training, parts.tokenizer, parts.config.readout
+    training, tokenizer, estimate = config.training, parts.tokenizer, parts.config.point_estimate
     train, held_out = (
-        HeadsData.of(store, split, tokenizer, parts.config) for split in ("train", "held_out")
+        HeadsData.of(store, split, parts.space, tokenizer, parts.config)
+        for split in ("train", "held_out")
     )
-    decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
-    predict = evaluation.make_predict(parts.config, parts.shape, parts.statistics, decoder)
+    predict = evaluation.make_predict(parts.config, parts.shape, parts.statistics, tokenizer)
 
     def figures(params: network.Params) -> dict[str, float]:
         everything = evaluation.predict_all(predict, params, held_out)
-        exits = evaluation.calibrate(everything, held_out, readout, config.max_excess)
-        measured = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
-        error = "draft_expected" if readout == "expected" else "draft_argmax"
+        exits = evaluation.calibrate(everything, held_out, estimate, config.max_excess)
+        measured = evaluation.measure(everything, held_out, train, parts.space)
         return {
-            BEST_METRIC: measured["actions"][error]["l1"],
-            "main_error": measured["actions"][readout]["l1"],
+            BEST_METRIC: measured["actions"][f"draft_{estimate}"]["l1"],
+            "main_error": measured["actions"][estimate]["l1"],
             "agreement": sum(measured["agreement"]["per_layer"]) / parts.shape.codes.coarse,
             **(exits or {}),
         }
@@ -99,8 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parts.config.draft is None:
         raise SystemExit(f"--policy must have token heads with a draft, got {config.policy}")
     store = FeatureStore.open(config.features)
-    options = with_path(parts.backbone_options, config.checkpoint)
-    store.require(get_backbone(parts.backbone, **options).spec, parts.tokenizer)
+    options = backbone_options(parts.backbone, parts.backbone_options)
+    backbone = make_backbone(parts.backbone, options, config.checkpoint)
+    store.require(backbone.spec, parts.space)
     claim_folder(config.output, dataclasses.asdict(config))
     taught, figures = teach(config, parts, store)
     save_policy(config.output / "policy", taught)

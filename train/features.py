@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rfsq_jax.backbones import get_backbone
+from rfsq_jax.backbones import make_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.features.config import FeaturesRun
@@ -21,7 +21,7 @@ from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.files import write_json
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.config import PolicyRun
 
 
@@ -38,7 +38,7 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
         raise ValueError(
             f"horizon must be the tokenizer's ({tokenizer.horizon}), got {run.horizon}"
         )
-    spec, statistics = backbone.spec, tokenizer.fitted.normalization
+    spec, statistics = backbone.spec, tokenizer.normalization
     identity = {"backbone_version": spec.version, "action_statistics": statistics.to_dict()}
     claim_folder(run.output, {**run.identity(), **identity})
     shards = shards_of(run, choose_frames(run, load_episodes(run)))
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Makes frozen features of demonstrations.",
         part=(PolicyRun, "features"),
     )
-    backbone = get_backbone(run.backbone, **run.all_backbone_options)
+    backbone = make_backbone(run.backbone, run.options, run.checkpoint)
     make_features(run, backbone, ActionTokenizer.from_pretrained(run.tokenizer))
     return 0
 

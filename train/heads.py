@@ -9,18 +9,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rfsq_jax.backbones import get_backbone
-from rfsq_jax.backbones.options import lasting
+from rfsq_jax.backbones import make_backbone
 from rfsq_jax.backbones.protocol import BackboneSpec
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.heads.prediction import Decoder
 from rfsq_jax.policies.files import PolicyParts, save_policy
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.heads import evaluation, report
 from rfsq_jax.training.heads import training as trainer
@@ -32,18 +31,22 @@ PICTURE = "heads.png"
 
 
 def train_policy(
-    config: PolicyRun, spec: BackboneSpec, store: FeatureStore, tokenizer: ActionTokenizer
+    config: PolicyRun,
+    spec: BackboneSpec,
+    store: FeatureStore,
+    space: ActionSpace,
+    tokenizer: ActionTokenizer | None,
 ) -> tuple[PolicyParts, dict[str, Any]]:
     """Trains or resumes in the run's folder; returns the policy and its held-out figures."""
     training = config.training
-    codes = CodeShape.of(tokenizer.config, tokenizer.horizon)
-    shape = HeadsShape.of(spec, codes, tokenizer.config.action_dim)
+    codes = None if tokenizer is None else CodeShape.of(tokenizer)
+    shape = HeadsShape.of(spec, space, codes)
     train, held_out = (
-        HeadsData.of(store, split, tokenizer, training.model) for split in ("train", "held_out")
+        HeadsData.of(store, split, space, tokenizer, training.model)
+        for split in ("train", "held_out")
     )
     statistics = proprio.fit(store.state[train.rows])
-    decoder = Decoder(tokenizer.config, *tokenizer.fitted[:2])
-    predict = evaluation.make_predict(training.model, shape, statistics, decoder)
+    predict = evaluation.make_predict(training.model, shape, statistics, tokenizer)
     with (
         Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
         FileWriter(config.output, checkpoints.latest_step or 0) as writer,
@@ -53,23 +56,24 @@ def train_policy(
             shape,
             statistics,
             train.feed(training),
-            evaluation.make_evaluate(predict, held_out, training.model.readout),
+            evaluation.make_evaluate(predict, held_out, training.model.point_estimate),
             description=config.output.name,
             checkpoints=checkpoints,
             writer=writer,
         )
     everything = evaluation.predict_all(predict, params, held_out)
-    figures = evaluation.measure(everything, held_out, train, tokenizer.fitted.normalization)
-    exits = evaluation.calibrate(everything, held_out, training.model.readout)
+    figures = evaluation.measure(everything, held_out, train, space)
+    exits = evaluation.calibrate(everything, held_out, training.model.point_estimate)
     figures["early_exit"] = exits
     parts = PolicyParts(
         backbone=spec.name,
         backbone_version=spec.version,
-        backbone_options=lasting(config.features.backbone_options),
+        backbone_options=config.features.options.kept(config.features.backbone_options),
         config=training.model,
         shape=shape,
         params=params,
         statistics=statistics,
+        space=space,
         tokenizer=tokenizer,
         threshold=None if exits is None else exits["threshold"],
     )
@@ -94,13 +98,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     description = "Trains a policy's heads on frozen features."
     config = parse_with_file(PolicyRun, argv, description=description)
     features = config.features
-    spec = get_backbone(features.backbone, **features.all_backbone_options).spec
+    spec = make_backbone(features.backbone, features.options, features.checkpoint).spec
     store = FeatureStore.open(features.output)
     tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
-    store.require(spec, tokenizer)
+    space = tokenizer.space
+    store.require(spec, space)
     versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
     claim_folder(config.output, {**config.identity(), **versions})
-    parts, figures = train_policy(config, spec, store, tokenizer)
+    predicts_tokens = config.training.model.kind == "tokens"
+    parts, figures = train_policy(
+        config, spec, store, space, tokenizer if predicts_tokens else None
+    )
     save_policy(config.output / "policy", parts)
     show(config, figures)
     return 0

@@ -74,7 +74,7 @@ def explanation(evidence: Figures) -> str:
 
 def _cells(name: str, figures: Figures) -> list[str]:
     accuracy, played = figures.get("accuracy", {}), figures["played"]
-    errors = figures["actions"][figures["readout"]]
+    errors = figures["actions"][figures["point_estimate"]]
     low, high = played["all"]["interval"]
     fine, paired = played["fine_grained"], _overall(figures["against_strategy_a"])
     mse = figures.get("reconstruction", {}).get("mse")

@@ -16,8 +16,8 @@ from eval.studies.heads_figures import measure_policy
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
+from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.bins import from_bins, to_bins
-from rfsq_jax.tokenizers.step import ActionTokenizer
 
 NAIVE, STRATEGY_A, STRATEGY_B = "naive", "strategy A", "strategy B"
 
@@ -50,7 +50,8 @@ def swap_decoder(naive: Path, robust: Path, folder: Path) -> Path:
             f"and {other.shape.codes} of {robust}"
         )
     if not folder.is_dir():
-        save_policy(folder, dataclasses.replace(heads, tokenizer=other.tokenizer))
+        swapped = dataclasses.replace(heads, tokenizer=other.tokenizer, space=other.space)
+        save_policy(folder, swapped)
     return folder
 
 
@@ -64,8 +65,7 @@ def offline_figures(contender: Contender, features: Path) -> dict[str, Any]:
     actions = held_out_actions(features)
     back = there_and_back(contender, parts, actions)
     if back is not None:
-        normalization = parts.tokenizer.fitted.normalization
-        figures["reconstruction"] = reconstruction_errors(actions, back, normalization)
+        figures["reconstruction"] = reconstruction_errors(actions, back, parts.space)
     return figures
 
 
@@ -80,10 +80,10 @@ def there_and_back(
 ) -> Float[np.ndarray, "n t a"] | None:
     """What perfect heads would do: the training targets, decoded as the policy decodes."""
     if parts.config.kind == "tokens":
-        taught = load_policy(resolve(contender.taught)).tokenizer
-        return parts.tokenizer.decode(taught.encode(actions))
+        taught = load_policy(resolve(contender.taught)).token_decoder
+        return parts.token_decoder.decode(taught.encode(actions))
     if parts.config.kind == "bins":
-        normalization, bins = parts.tokenizer.fitted.normalization, parts.config.num_bins
+        normalization, bins = parts.space.normalization, parts.config.num_bins
         values = from_bins(to_bins(normalization.normalize(actions), bins), bins)
         return normalization.denormalize(values)
     return None
@@ -101,14 +101,13 @@ def swap_evidence(
     """
     ours, theirs = naive.encode(actions), robust.encode(actions)
     layers = range(ours.shape[-1])
-    normalization = robust.fitted.normalization
     mean = np.broadcast_to(actions.mean(axis=(0, 1)), actions.shape).astype(np.float32)
     swapped = robust.decode(ours)
     return {
         "same_codes": [float(np.mean(ours[..., i] == theirs[..., i])) for i in layers],
         "by_chance": [_by_chance(ours[..., i], theirs[..., i]) for i in layers],
-        "mse_of_swap": reconstruction_errors(actions, swapped, normalization)["mse"],
-        "mse_of_mean": reconstruction_errors(actions, mean, normalization)["mse"],
+        "mse_of_swap": reconstruction_errors(actions, swapped, robust.space)["mse"],
+        "mse_of_mean": reconstruction_errors(actions, mean, robust.space)["mse"],
     }
 
 

@@ -12,13 +12,14 @@ from jaxtyping import Array, Float, Int
 
 from eval.benchmarks.flops import flops_of
 from eval.benchmarks.timing import Work
-from eval.studies.decoding_frames import bound, decoder_of
 from rfsq_jax.backbones.protocol import Backbone
-from rfsq_jax.heads import decoding, network
+from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part, main_part
 from rfsq_jax.heads.prediction import of_logits
+from rfsq_jax.policies import Observations
 from rfsq_jax.policies.files import PolicyParts
-from rfsq_jax.policies.token_policy import Observations, Policy
+from rfsq_jax.policies.token_policy import TokenPolicy
+from rfsq_jax.runs.trees import Params
 
 FULL, SPECULATIVE, EXIT, STAY = "greedy", "speculative", "exits early", "stays"
 GREEDY, RIGHT, WRONG = "greedy", "proposal all right", "proposal with one wrong"
@@ -29,7 +30,7 @@ def policy_contestants(parts: PolicyParts, backbone: Backbone, calls: int) -> di
 
     def acting(mode: Any, threshold: float | None = None) -> Work:
         chosen = dataclasses.replace(parts, threshold=threshold)
-        policy = Policy(chosen, backbone, mode)
+        policy = TokenPolicy(chosen, backbone, mode)
         return repeated(calls, lambda: policy.act(observations))
 
     observations = example(backbone)
@@ -43,25 +44,21 @@ def policy_contestants(parts: PolicyParts, backbone: Backbone, calls: int) -> di
 
 def heads_contestants(parts: PolicyParts, calls: int) -> dict[str, Work]:
     """The main head and the decoder: final features in, actions out; greedily or verifying."""
-    decoder = decoder_of(parts)
 
     @jax.jit
-    def greedy(
-        params: network.Params, features: Float[Array, "b s e"], state: Float[Array, "b 8"]
-    ) -> Any:
-        heads, state = bound(parts, params, state)
-        return of_logits(decoder, decoding.greedy_logits(heads.main, features, state))
+    def greedy(params: Params, features: Float[Array, "b s e"], state: Float[Array, "b 8"]) -> Any:
+        return parts.predictor(params).main(features, parts.normalize_state(state))
 
     @jax.jit
     def verify(
-        params: network.Params,
+        params: Params,
         features: Float[Array, "b s e"],
         state: Float[Array, "b 8"],
         proposal: Int[Array, "b t d p"],
     ) -> Any:
-        heads, state = bound(parts, params, state)
-        logits, _ = decoding.speculate_logits(heads.main, proposal, features, state)
-        return of_logits(decoder, logits)
+        predictor, state = parts.predictor(params), parts.normalize_state(state)
+        logits, _ = speculate_logits(predictor.heads.main, proposal, features, state)
+        return of_logits(predictor.code_decoder, logits)
 
     depth = parts.shape.final
     features = np.random.default_rng(0).normal(size=(1, depth.tokens, depth.width))
@@ -97,18 +94,17 @@ def example(backbone: Backbone) -> Observations:
 
 def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
     """Floating-point operations of one sample, as XLA counts them in the compiled programs."""
-    decoder, readout = decoder_of(parts), parts.config.readout
     seen = example(backbone)
-    inputs = backbone.prepare(seen.images, seen.instructions, seen.state)
+    inputs = backbone.prepare(seen)
     weights = (backbone.params, parts.params)
 
     def first(weights: Any, inputs: Any, state: Any) -> Any:
-        heads, state = bound(parts, weights[1], state)
-        return draft_part(backbone, heads, decoder, readout, weights[0], inputs, state)
+        predictor, state = parts.predictor(weights[1]), parts.normalize_state(state)
+        return draft_part(backbone, predictor, weights[0], inputs, state)
 
     def last(weights: Any, carry: Any, state: Any) -> Any:
-        heads, state = bound(parts, weights[1], state)
-        return main_part(backbone, heads, decoder, readout, weights[0], carry, state)
+        predictor, state = parts.predictor(weights[1]), parts.normalize_state(state)
+        return main_part(backbone, predictor, weights[0], carry, state)
 
     def full(weights: Any, inputs: Any, state: Any) -> Any:
         return last(weights, backbone.early(weights[0], inputs)[1], state)

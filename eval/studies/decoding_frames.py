@@ -16,11 +16,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads import decoding, network, proprio
+from rfsq_jax.heads import decoding
 from rfsq_jax.heads.decoding import Acceptance
-from rfsq_jax.heads.early_exit import confidence
-from rfsq_jax.heads.prediction import Decoder, of_logits, prefix_actions
+from rfsq_jax.heads.prediction import of_logits
 from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.runs.trees import Params
 
 
 class Frames(NamedTuple):
@@ -50,19 +50,6 @@ class Speculated(NamedTuple):
     error_draft: Float[Array, " b"]
 
 
-def decoder_of(parts: PolicyParts) -> Decoder:
-    """The half of the policy's tokenizer that heads need."""
-    return Decoder(parts.tokenizer.config, *parts.tokenizer.fitted[:2])
-
-
-def bound(
-    parts: PolicyParts, params: network.Params, state: Float[Array, "b 8"]
-) -> tuple[network.Heads, Float[Array, "b 8"]]:
-    """The policy's heads with these parameters, and the raw state as they see it."""
-    heads = network.bind(parts.config, parts.shape, params)
-    return heads, proprio.normalize(parts.statistics, state)
-
-
 def measure_frames(
     parts: PolicyParts,
     store: FeatureStore,
@@ -87,7 +74,7 @@ def measure_frames(
     for start in range(0, len(rows), block):
         chosen = rows[start : start + block]
         final, state = store.gather(FINAL, chosen), store.state[chosen]
-        truth = parts.tokenizer.fitted.normalization.normalize(store.actions[chosen])
+        truth = parts.space.normalization.normalize(store.actions[chosen])
         codes = np.asarray(greedy(parts.params, final, state))
         found = speculate(parts.params, final, store.gather(EARLY, chosen), state, truth)
         own = verify(parts.params, codes[..., : parts.shape.codes.coarse], final, state)
@@ -104,30 +91,28 @@ def _programs(parts: PolicyParts) -> tuple[Callable[..., Any], ...]:
 
     They are compiled apart, as a policy's would be.
     """
-    decoder, readout = decoder_of(parts), parts.config.readout
 
-    def greedy(params: network.Params, final: Array, state: Array) -> Array:
-        heads, state = bound(parts, params, state)
-        return decoding.greedy(heads.main, final, state)
+    def greedy(params: Params, final: Array, state: Array) -> Array:
+        heads = parts.predictor(params).heads
+        return decoding.greedy(heads.main, final, parts.normalize_state(state))
 
     def speculate(
-        params: network.Params, final: Array, early: Array, state: Array, truth: Array
+        params: Params, final: Array, early: Array, state: Array, truth: Array
     ) -> Speculated:
-        heads, state = bound(parts, params, state)
-        draft = heads.draft(early, state)
+        predictor, state = parts.predictor(params), parts.normalize_state(state)
+        draft = predictor.heads.draft(early, state)
         proposal = jnp.argmax(draft, axis=-1)
-        logits, acceptance = decoding.speculate_logits(heads.main, proposal, final, state)
-        main = of_logits(decoder, logits)
-        taken = main.expected if readout == "expected" else main.actions
+        logits, acceptance = decoding.speculate_logits(predictor.heads.main, proposal, final, state)
+        taken = of_logits(predictor.code_decoder, logits).actions(predictor.point_estimate)
         errors = (
             jnp.abs(actions - truth).mean(axis=(1, 2))
-            for actions in (taken, prefix_actions(decoder, draft, readout))
+            for actions in (taken, predictor.prefix_actions(draft))
         )
         codes = jnp.argmax(logits, axis=-1)
-        return Speculated(codes, acceptance, confidence(decoder, draft), *errors)
+        return Speculated(codes, acceptance, predictor.confidence(draft), *errors)
 
-    def verify(params: network.Params, proposal: Array, final: Array, state: Array) -> Array:
-        heads, state = bound(parts, params, state)
-        return decoding.speculate(heads.main, proposal, final, state)[0]
+    def verify(params: Params, proposal: Array, final: Array, state: Array) -> Array:
+        heads = parts.predictor(params).heads
+        return decoding.speculate(heads.main, proposal, final, parts.normalize_state(state))[0]
 
     return jax.jit(greedy), jax.jit(speculate), jax.jit(verify)

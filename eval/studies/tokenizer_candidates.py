@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eval.studies.token_statistics import TokenStatistics, code_statistics, sequence_statistics
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.errors import reconstruction_errors
-from rfsq_jax.data.normalization import Normalization
-from rfsq_jax.tokenizers.protocol import Tokenizer
+from rfsq_jax.tokenizers import ActionTokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Candidate:
     Attributes:
       name: what the table calls it.
       family: what the picture groups it under.
-      tokenizer: anything with the tokenizer interface.
+      tokenizer: of any kind.
     """
 
     name: str
     family: str
-    tokenizer: Tokenizer
+    tokenizer: ActionTokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +36,14 @@ class HeldOut:
     """What every candidate is measured on.
 
     Attributes:
-      chunks: float32 [B, T, 7], robot units, every window of every held-out episode in order.
+      chunks: float32 [B, T, A], robot units, every window of every held-out episode in order.
       adjacent: bool [B - 1], whether chunk i + 1 starts one step after chunk i.
-      normalization: statistics of the training episodes, the unit of the normalised errors.
+      space: of the training episodes; gives the unit of the normalised errors.
     """
 
-    chunks: Float[np.ndarray, "b t 7"]
+    chunks: Float[np.ndarray, "b t a"]
     adjacent: Bool[np.ndarray, " pairs"]
-    normalization: Normalization
+    space: ActionSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +101,10 @@ def _code_row(
 
 
 def _errors(held_out: HeldOut, decoded: Any) -> dict[str, float]:
-    return reconstruction_errors(held_out.chunks, np.asarray(decoded), held_out.normalization)
+    return reconstruction_errors(held_out.chunks, np.asarray(decoded), held_out.space)
 
 
-def _encode_time(tokenizer: Tokenizer, chunks: Float[np.ndarray, "b t 7"]) -> float:
+def _encode_time(tokenizer: ActionTokenizer, chunks: Float[np.ndarray, "b t a"]) -> float:
     """Microseconds per chunk for the whole batch, once warm: the best of three."""
     seconds = []
     for _ in range(3):

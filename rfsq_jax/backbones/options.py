@@ -1,22 +1,41 @@
-"""Options of a backbone, as command lines and files hold them."""
+"""Options of a backbone: a typed dataclass of each, made from what command lines and files hold."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from rfsq_jax.runs.checks import require_known
 
 BackboneOption = bool | int | str
+"""A value on a command line or in a file."""
 
-OF_PICTURES = ("jpeg",)
-"""Options that tell where the pictures at hand come from, not what the backbone makes of them."""
-
-
-def with_path(options: Mapping[str, BackboneOption], checkpoint: Path | None) -> dict[str, Any]:
-    """What `get_backbone` takes: the options, and where the weights are if that is given."""
-    return {**options, **({} if checkpoint is None else {"path": checkpoint})}
+AnyOptions = TypeVar("AnyOptions", bound="BackboneOptions")
 
 
-def lasting(options: Mapping[str, BackboneOption]) -> dict[str, BackboneOption]:
-    """What a policy keeps of its training's options: it will be shown other pictures."""
-    return {name: value for name, value in options.items() if name not in OF_PICTURES}
+@dataclasses.dataclass(frozen=True)
+class BackboneOptions:
+    """What every backbone's options answer; its own options are the fields of a subclass."""
+
+    @classmethod
+    def of(cls: type[AnyOptions], options: Mapping[str, Any]) -> AnyOptions:
+        """From names and values.
+
+        Raises:
+          ValueError: for an option that does not exist, with a suggestion, or a bad value.
+        """
+        require_known(options, [field.name for field in dataclasses.fields(cls)], "option")
+        return cls(**options)
+
+    @property
+    def wants_jpeg_files(self) -> bool:
+        """Whether images must be stored JPEG files, which are decoded as in its training."""
+        return False
+
+    def require_camera_images(self) -> None:
+        """Raises a ValueError if images of a simulator or a camera cannot be used."""
+
+    def kept(self, given: Mapping[str, BackboneOption]) -> dict[str, BackboneOption]:
+        """Of the options of a training, those that a policy keeps: it will see other images."""
+        return dict(given)

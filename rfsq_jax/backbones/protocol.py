@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.runs.checks import require_choice
 
 EARLY = "early"
@@ -56,9 +57,10 @@ class BackboneSpec:
       version: 16 hex digits over architecture, preprocessing and weights; features of another
         version are refused.
       cameras: how many pictures it sees, in the order of `libero.environment.POLICY_CAMERAS`.
-      image_size: height and width, in pixels, that the simulator should draw.
+      image_size: height and width, in pixels, that the simulator should render.
       preprocessing: in words.
       depths: tokens and width by name of the depth, see `DEPTHS`.
+      blind: whether its images are blanked: a control that tells what can be done without looking.
     """
 
     name: str
@@ -67,6 +69,7 @@ class BackboneSpec:
     image_size: int
     preprocessing: str
     depths: Mapping[str, Depth]
+    blind: bool = False
 
 
 @runtime_checkable
@@ -83,12 +86,7 @@ class Backbone(Protocol):
         """The frozen weights, apart, so that a caller places or donates them as it likes."""
         ...
 
-    def prepare(
-        self,
-        images: UInt8[np.ndarray, "b c h w 3"],
-        instructions: Sequence[str],
-        state: Float[np.ndarray, "b 8"],
-    ) -> Inputs:
+    def prepare(self, observations: Observations) -> Inputs:
         """Checks the inputs and turns them into arrays; runs on the host.
 
         Raises:

@@ -12,6 +12,9 @@ from jaxtyping import Float
 
 from rfsq_jax.data.episodes import Episode
 
+HORIZON = 8
+"""Steps of a chunk in the reference experiment and in OpenVLA-OFT: the default everywhere."""
+
 
 def episode_chunks(
     actions: Float[np.ndarray, "n a"], horizon: int, stride: int = 1

@@ -1,6 +1,6 @@
 """Robot units <-> normalised units, by dataset statistics.
 
-Axes: N steps · A action dims (the last one the gripper).
+Axes: N steps · A action dims.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from rfsq_jax.data.action_spec import ActionSpec
+from rfsq_jax.runs.checks import require
+
 QUANTILES = (0.01, 0.99)
 
 
@@ -19,8 +22,8 @@ class Normalization:
     """An affine map per dim: [low, high] <-> [-1, 1]; nothing is clipped.
 
     Attributes:
-      low: float32 [A], the 1 % quantile of each dim; -1 for the gripper.
-      high: float32 [A], the 99 % quantile; +1 for the gripper, which is so left as it is.
+      low: float32 [A], the 1 % quantile of each dim; for a gripper, its lower command.
+      high: float32 [A], the 99 % quantile; for a gripper, its higher command.
     """
 
     low: Float[np.ndarray, " a"]
@@ -31,15 +34,29 @@ class Normalization:
             raise ValueError(f"low must be below high in every dim, got {self.low} and {self.high}")
 
     @classmethod
-    def fit(cls, actions: Float[np.ndarray, "*n a"]) -> Normalization:
-        """Measures the quantiles of actions [..., A]; a constant dim keeps its units."""
+    def fit(
+        cls, actions: Float[np.ndarray, "*n a"], spec: ActionSpec | None = None
+    ) -> Normalization:
+        """Measures the quantiles of actions [..., A]; a constant dim keeps its units.
+
+        Args:
+          actions: in robot units.
+          spec: tells grippers, whose two commands become -1 and +1; `ActionSpec.default` if None.
+
+        Raises:
+          ValueError: if the actions are none or not finite, or have not the spec's dims.
+        """
         if actions.size == 0 or not np.isfinite(actions).all():
             raise ValueError(f"actions must be finite and not empty, got shape {actions.shape}")
         flat = actions.reshape(-1, actions.shape[-1])
+        spec = ActionSpec.default(flat.shape[1]) if spec is None else spec
+        wanted = f"[..., {spec.action_dim}], as their spec says"
+        require(flat.shape[1] == spec.action_dim, "actions", wanted, actions.shape)
         low, high = np.quantile(flat, QUANTILES, axis=0).astype(np.float32)
         constant = high - low < 1e-6
         low, high = np.where(constant, low - 1, low), np.where(constant, high + 1, high)
-        low[-1], high[-1] = -1.0, 1.0
+        for group, place in spec.slices("gripper"):
+            low[place], high[place] = group.low, group.high
         return cls(low.astype(np.float32), high.astype(np.float32))
 
     @property

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rfsq_jax.data.observations import Observations
-from rfsq_jax.evaluation.analysis.profile import draft_figures, time_original, time_policy
+from rfsq_jax.evaluation.analysis.profile import draft_figures, time_policy
 from rfsq_jax.evaluation.analysis.summary import episode_rows, suite_figures, time_figures
 from rfsq_jax.evaluation.analysis.versions import known_changes
 from rfsq_jax.evaluation.log import Record
@@ -28,9 +27,7 @@ from rfsq_jax.evaluation.play.batched_policy import Server, rows_are_independent
 from rfsq_jax.evaluation.play.run import EpisodeError
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, deviations
 from rfsq_jax.libero.tasks import Task
-from rfsq_jax.policies import loading as policies
-from rfsq_jax.policies.loading import AnyPolicy
-from rfsq_jax.policies.openvla import OriginalPolicy
+from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.results import write_results
 
@@ -42,14 +39,14 @@ PROFILE, ERRORS = "profile.json", "errors.json"
 
 def identity(
     config: LiberoConfig,
-    policy: AnyPolicy,
+    policy: Policy,
     protocol: EvaluationProtocol,
     batch: int,
     simulator: dict[str, Any],
 ) -> dict[str, Any]:
     """What decides how each episode ends; which episodes are played may change between runs."""
     return {
-        "policy": policies.sha256(config, policy),
+        "policy": policy.version,
         "mode": config.mode,
         "batch": batch,
         "protocol": dataclasses.asdict(protocol),
@@ -59,7 +56,7 @@ def identity(
 
 def describe_run(
     config: LiberoConfig,
-    policy: AnyPolicy,
+    policy: Policy,
     protocol: EvaluationProtocol,
     server: Server,
     simulator: Any,
@@ -73,7 +70,7 @@ def describe_run(
             "depend on the number of workers; --batch 1 avoids it"
         )
     return {
-        "policy": policies.describe(config, policy),
+        "policy": {"name": config.policy, **policy.describe()},
         "protocol": dataclasses.asdict(protocol),
         "deviations": deviations(protocol, config.trials, bool(config.tasks)),
         "simulator": simulator,
@@ -85,7 +82,7 @@ def describe_run(
 
 def measure(
     config: LiberoConfig,
-    policy: AnyPolicy,
+    policy: Policy,
     server: Server,
     records: Sequence[Record],
     chosen: Sequence[Task],
@@ -101,16 +98,13 @@ def measure(
     }
 
 
-def profile_of(path: Path, policy: AnyPolicy, server: Server) -> dict[str, Any]:
+def profile_of(path: Path, policy: Policy, server: Server) -> dict[str, Any]:
     """Measures the policy on observations of this run; a finished run keeps its measurement."""
     if path.exists() and not server.sample:
         return read_json(path)
     sample = server.sample or [_noise(policy)]
-    if isinstance(policy, OriginalPolicy):
-        profile = {"seconds": time_original(policy, sample, server.batch), "draft": None}
-    else:
-        drafted = draft_figures(policy, sample) if server.sample else None
-        profile = {"seconds": time_policy(policy, sample, server.batch), "draft": drafted}
+    drafted = draft_figures(policy, sample) if server.sample else None
+    profile = {"seconds": time_policy(policy, sample, server.batch), "draft": drafted}
     write_json(path, profile)
     return profile
 
@@ -131,7 +125,7 @@ def refuse(config: LiberoConfig, figures: dict[str, Any], errors: Sequence[Episo
     return 1
 
 
-def _noise(policy: AnyPolicy) -> Observations:
+def _noise(policy: Policy) -> Observations:
     """Observations without meaning."""
     spec = policy.backbone.spec
     shape = (1, spec.cameras, spec.image_size, spec.image_size, 3)

@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from rfsq_jax.backbones.options import BackboneOption, with_path
+from rfsq_jax.backbones import backbone_options
+from rfsq_jax.backbones.options import BackboneOption, BackboneOptions
+from rfsq_jax.data.chunks import HORIZON
 from rfsq_jax.runs.checks import require, require_choice, require_positive
-from rfsq_jax.tokenizers.step import HORIZON
 
 FeatureDtype = Literal["float16", "bfloat16"]
 Split = Literal["all", "train", "held_out"]
@@ -68,19 +69,22 @@ class FeaturesRun:
         require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
         require_choice(self.split, Split, "split")
         require_choice(self.dtype, FeatureDtype, "dtype")
-        fits = not self.as_tensorflow or (bool(self.images) and not self.demos)
-        wanted = "without jpeg False where pictures are drawn"
-        require(fits, "backbone_options", wanted, self.backbone_options)
+        if not self.images or self.demos:
+            self.options.require_camera_images()
 
     @property
-    def all_backbone_options(self) -> dict[str, Any]:
-        """What `get_backbone` takes besides the name."""
-        return with_path(self.backbone_options, self.checkpoint)
+    def options(self) -> BackboneOptions:
+        """The backbone's options, typed.
+
+        Raises:
+          ValueError: for an unknown backbone or option, with a suggestion, or a bad value.
+        """
+        return backbone_options(self.backbone, self.backbone_options)
 
     @property
     def as_tensorflow(self) -> bool:
-        """Whether stored JPEG is decoded as TensorFlow does: the option jpeg False asks for it."""
-        return self.backbone_options.get("jpeg") is False
+        """Whether stored JPEG is decoded as TensorFlow does, for backbones whose training did."""
+        return self.options.wants_jpeg_files
 
     def identity(self) -> dict[str, Any]:
         """The options that decide what is in the folder.

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Backbone
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import EpisodeFrames
 from rfsq_jax.features.shards import DTYPES
@@ -42,7 +43,8 @@ def make_embedder(
             rows = np.arange(start, min(start + run.batch_size, len(images)))
             padded = pad_rows(rows, run.batch_size)
             sentences = [chosen.source.instruction] * run.batch_size
-            inputs = backbone.prepare(images[padded], sentences, chosen.state[padded])
+            seen = Observations(images[padded], sentences, chosen.state[padded])
+            inputs = backbone.prepare(seen)
             blocks.append((both(backbone.params, inputs), len(rows)))
         features = {
             depth: np.concatenate([np.asarray(block[depth])[:size] for block, size in blocks])

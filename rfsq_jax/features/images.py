@@ -5,7 +5,6 @@ Axes: M frames · C cameras · H, W image.
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable
 from typing import Any
 
@@ -98,9 +97,6 @@ def _environment(suite: str, index: int, image_size: int) -> Environment:
         if _last is not None:
             _last[1].close()
         env = Environment(get_task(suite, index), cameras=POLICY_CAMERAS, image_size=image_size)
-        if _last is None:
-            # Only now: what is registered last runs first, and the OpenGL library ends itself too.
-            atexit.register(lambda: _last and _last[1].close())
         _last = (key, env)
     return _last[1]
 

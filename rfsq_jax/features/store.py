@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rfsq_jax.backbones.protocol import DEPTHS, BackboneSpec, Depth, require_depth
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.features.shards import DTYPES, check_shard, open_features, read_columns
 from rfsq_jax.runs.files import read_json
-from rfsq_jax.tokenizers.step import ActionTokenizer
 
 FORMAT_VERSION = 1
 MANIFEST = "features.json"
@@ -31,7 +31,7 @@ class Manifest:
       backbone: the backbone's name.
       version: the backbone's version.
       depths: shape of the features by depth.
-      action_statistics: normalisation of the tokenizer that the features were made for.
+      action_statistics: normalisation of the actions that the features were made for.
       dtype: "float16" or "bfloat16".
       instructions: the sentences that the column `instruction` counts.
       shards: names of the shards' folders, in order.
@@ -160,8 +160,8 @@ class FeatureStore:
             out[places] = self._maps[depth][shard][rows[places] - self._starts[shard]]
         return out
 
-    def require(self, spec: BackboneSpec, tokenizer: ActionTokenizer) -> None:
-        """Checks that the features are what heads on this backbone and tokenizer expect.
+    def require(self, spec: BackboneSpec, space: ActionSpace) -> None:
+        """Checks that the features are what heads on this backbone, of these actions, expect.
 
         Raises:
           ValueError: if backbone, depths, chunk shape or action statistics differ.
@@ -169,9 +169,9 @@ class FeatureStore:
         found = self.manifest
         _same("backbone", (spec.name, spec.version), (found.backbone, found.version))
         _same("depths", dict(spec.depths), dict(found.depths))
-        chunk = (tokenizer.horizon, tokenizer.config.action_dim)
+        chunk = (space.horizon, space.action_dim)
         _same("chunk shape (steps, dims)", chunk, self.actions.shape[1:])
-        expected = tokenizer.fitted.normalization.to_dict()
+        expected = space.normalization.to_dict()
         _same("action statistics", expected, found.action_statistics.to_dict())
 
 

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Literal
 
 from rfsq_jax.runs.checks import require, require_choice, require_positive
-from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 ComputeDtype = Literal["float32", "bfloat16"]
 HeadKind = Literal["tokens", "bins", "regression"]
-Readout = Literal["argmax", "expected"]
+PointEstimate = Literal["mode", "mean"]
 COARSE_LAYERS = 3
 """L0 to L2: what the draft head predicts, and what the finer layers are conditioned on."""
 
@@ -27,10 +27,10 @@ class CodeShape:
       coarse: how many layers come first, unconditioned (P).
     """
 
-    horizon: int = 8
-    dim: int = 16
-    num_layers: int = 8
-    num_levels: int = 7
+    horizon: int
+    dim: int
+    num_layers: int
+    num_levels: int
     coarse: int = COARSE_LAYERS
 
     def __post_init__(self) -> None:
@@ -40,10 +40,14 @@ class CodeShape:
         require(fits, "coarse", f"below num_layers ({self.num_layers})", self.coarse)
 
     @classmethod
-    def of(cls, config: AutoencoderConfig, horizon: int, coarse: int = COARSE_LAYERS) -> CodeShape:
-        """The codes of a tokenizer with this config and horizon."""
-        code = config.rfsq
-        return cls(horizon, code.dim, code.num_layers, code.num_levels, coarse)
+    def of(cls, tokenizer: ActionTokenizer, coarse: int = COARSE_LAYERS) -> CodeShape:
+        """The codes of a tokenizer; of one with few layers all but the last are coarse.
+
+        Raises:
+          ValueError: if its kind has no codes [T, D, L], or a single layer.
+        """
+        horizon, dim, layers = tokenizer.code_axes
+        return cls(horizon, dim, layers, tokenizer.vocab_size, min(coarse, max(1, layers - 1)))
 
     @property
     def fine(self) -> int:
@@ -89,19 +93,19 @@ class HeadsConfig:
       main: the main head's trunk.
       draft: the draft head's trunk; None for no draft. Only tokens have one.
       num_bins: bins per value.
-      readout: what becomes an action: the likeliest codes or bins ("argmax"), or their mean
-        ("expected").
+      point_estimate: what becomes an action: the likeliest codes or bins ("mode"), or the mean of
+        their distribution ("mean").
     """
 
     kind: HeadKind = "tokens"
     main: TrunkConfig = TrunkConfig()
     draft: TrunkConfig | None = TrunkConfig(width=96, num_heads=3, num_blocks=1)
     num_bins: int = 256
-    readout: Readout = "expected"
+    point_estimate: PointEstimate = "mean"
 
     def __post_init__(self) -> None:
         require_choice(self.kind, HeadKind, "kind")
         if self.kind != "tokens":
             require(self.draft is None, "draft", f"None for {self.kind}", self.draft)
-        require_choice(self.readout, Readout, "readout")
+        require_choice(self.point_estimate, PointEstimate, "point_estimate")
         require(self.num_bins >= 2, "num_bins", "at least 2", self.num_bins)

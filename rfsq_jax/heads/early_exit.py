@@ -1,11 +1,11 @@
 """Stops after the early part of the backbone where the draft head is sure of itself.
 
-Axes: B batch · T steps of a chunk · A action dims · D latent dims · P coarse layers · K levels ·
-N frames.
+Axes: B batch · T steps of a chunk · A action dims · N frames.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,11 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from rfsq_jax.backbones.protocol import Backbone, Carry, Inputs, Params
-from rfsq_jax.heads.config import Readout
-from rfsq_jax.heads.network import Heads
-from rfsq_jax.heads.prediction import Decoder, predict_main, prefix_actions
-from rfsq_jax.rfsq.layers import AnyArray, step_size
-from rfsq_jax.tokenizers import autoencoder
+from rfsq_jax.heads.prediction import Predictor
+from rfsq_jax.rfsq.layers import AnyArray
 
 NEVER = float(np.finfo(np.float32).max)
 """A threshold that no confidence reaches; finite, so that JSON can hold it."""
@@ -42,7 +39,8 @@ class EarlyExit(NamedTuple):
     confidence: Float[Array, " b"]
 
 
-class Cost(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Cost:
     """What one sample costs, in FLOPs or seconds.
 
     Attributes:
@@ -56,7 +54,8 @@ class Cost(NamedTuple):
     stay: float
 
 
-class CurvePoint(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
     """What a threshold does to the mean sample; times and FLOPs are relative to `Cost.full`.
 
     Attributes:
@@ -76,9 +75,7 @@ class CurvePoint(NamedTuple):
 
 def early_exit(
     backbone: Backbone,
-    heads: Heads,
-    decoder: Decoder,
-    readout: Readout,
+    predictor: Predictor,
     params: Params,
     inputs: Inputs,
     state: Float[AnyArray, "b 8"],
@@ -89,20 +86,18 @@ def early_exit(
 
     Args:
       backbone: its late part runs only for samples that stay, in blocks.
-      heads: of tokens, with a draft.
-      decoder: of the heads' tokenizer.
-      readout: what becomes an action, "argmax" or "expected".
+      predictor: heads of tokens, with a draft.
       params: of the backbone.
       inputs: of `Backbone.prepare`.
       state: normalised.
       threshold: confidence from which a sample exits; -inf: all, NEVER: none.
       block: samples that stay together; of the last block some may be computed in vain.
     """
-    drafted, sure, carry = draft_part(backbone, heads, decoder, readout, params, inputs, state)
+    drafted, sure, carry = draft_part(backbone, predictor, params, inputs, state)
     exited = sure >= threshold
 
     def stay(rows: tuple[Carry, Array]) -> Float[Array, "n t a"]:
-        return main_part(backbone, heads, decoder, readout, params, *rows)
+        return main_part(backbone, predictor, params, *rows)
 
     actions = run_where(~exited, stay, (carry, jnp.asarray(state)), drafted, block)
     return EarlyExit(actions, exited, sure)
@@ -110,47 +105,26 @@ def early_exit(
 
 def draft_part(
     backbone: Backbone,
-    heads: Heads,
-    decoder: Decoder,
-    readout: Readout,
+    predictor: Predictor,
     params: Params,
     inputs: Inputs,
     state: Float[AnyArray, "b 8"],
 ) -> tuple[Float[Array, "b t a"], Float[Array, " b"], Carry]:
     """What runs for every sample: the draft's actions and confidence, and what the rest needs."""
     features, carry = backbone.early(params, inputs)
-    logits = heads.draft(features, state)
-    return prefix_actions(decoder, logits, readout), confidence(decoder, logits), carry
+    logits = predictor.heads.draft(features, state)
+    return predictor.prefix_actions(logits), predictor.confidence(logits), carry
 
 
 def main_part(
     backbone: Backbone,
-    heads: Heads,
-    decoder: Decoder,
-    readout: Readout,
+    predictor: Predictor,
     params: Params,
     carry: Carry,
     state: Float[AnyArray, "b 8"],
 ) -> Float[Array, "b t a"]:
     """What runs for samples that stay: late part and main head."""
-    prediction = predict_main(heads, "tokens", decoder, backbone.late(params, carry), state)
-    return prediction.read(readout)
-
-
-def confidence(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Float[Array, " b"]:
-    """Minus the standard deviation of the latents that the draft leaves open; mean over a chunk.
-
-    A doubtful token of a late layer moves the action less than one of L0, which the mean
-    log-probability does not know: on held-out frames this lets more samples exit at equal error.
-    """
-    constants = autoencoder.constants(decoder.config, decoder.params, decoder.state)
-    steps = step_size(decoder.config.rfsq, constants.scale[: logits.shape[-2]])
-    levels = jnp.arange(logits.shape[-1], dtype=jnp.float32)
-    weights = jax.nn.softmax(logits)
-    mean = jnp.einsum("btdpk,k->btdp", weights, levels)
-    variance = jnp.einsum("btdpk,k->btdp", weights, levels**2) - mean**2
-    latent = jnp.einsum("btdp,pd->btd", jnp.maximum(variance, 0.0), steps**2)
-    return -jnp.sqrt(latent).mean(axis=(1, 2))
+    return predictor.main_actions(backbone.late(params, carry), state)
 
 
 def run_where(

@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from flax import nnx
 from jaxtyping import Array
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.heads.action_heads import BinHead, RegressionHead
 from rfsq_jax.heads.config import CodeShape, HeadsConfig
 from rfsq_jax.heads.parallel import DraftHead, MainHead
 from rfsq_jax.runs.trees import Params
 
 
-class HeadsShape(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class HeadsShape:
     """What the heads' sizes depend on besides their config; hashable.
 
     Attributes:
       early: features of the draft head.
       final: features of the main head.
-      codes: the tokenizer's codes.
+      horizon: steps T of a chunk.
       action_dim: A.
+      tokens: the tokenizer's codes; None for heads that predict actions.
     """
 
     early: Depth
     final: Depth
-    codes: CodeShape
+    horizon: int
     action_dim: int
+    tokens: CodeShape | None = None
 
     @classmethod
-    def of(cls, spec: BackboneSpec, codes: CodeShape, action_dim: int) -> HeadsShape:
-        """For a backbone and a tokenizer."""
+    def of(
+        cls, spec: BackboneSpec, space: ActionSpace, tokens: CodeShape | None = None
+    ) -> HeadsShape:
+        """For a backbone, an action space and, if tokens are predicted, their shape."""
         depths: Mapping[str, Depth] = spec.depths
-        return cls(depths[EARLY], depths[FINAL], codes, action_dim)
+        return cls(depths[EARLY], depths[FINAL], space.horizon, space.action_dim, tokens)
+
+    @property
+    def codes(self) -> CodeShape:
+        """The tokenizer's codes.
+
+        Raises:
+          ValueError: for heads that predict actions.
+        """
+        if self.tokens is None:
+            raise ValueError("heads must predict tokens to have codes, got heads of actions")
+        return self.tokens
 
 
 class Heads(nnx.Module):
@@ -67,7 +85,7 @@ def bind(config: HeadsConfig, shape: HeadsShape, params: Params) -> Heads:
 def _main(
     config: HeadsConfig, shape: HeadsShape, rngs: nnx.Rngs
 ) -> MainHead | BinHead | RegressionHead:
-    horizon, action_dim = shape.codes.horizon, shape.action_dim
+    horizon, action_dim = shape.horizon, shape.action_dim
     if config.kind == "tokens":
         return MainHead(config.main, shape.final, shape.codes, rngs=rngs)
     if config.kind == "regression":

@@ -45,7 +45,7 @@ class ReferenceConfig:
     """
 
     feature_dim: int = 4096
-    codes: CodeShape = CodeShape()
+    codes: CodeShape = CodeShape(horizon=8, dim=16, num_layers=8, num_levels=7)
     main_width: int = 1024
     token_width: int = 64
     draft_width: int = 512

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.libero.install import quiet, require_simulator
+from rfsq_jax.runs.checks import require
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
 """The original suites. `available_suites()` adds the LIBERO-PRO variants that are installed."""
@@ -143,3 +145,14 @@ def _benchmark_folder(key: str) -> Path:
     with quiet():
         from libero.libero import get_libero_path
     return Path(get_libero_path(key)).resolve()
+
+
+def data_set(suites: Sequence[str]) -> str:
+    """The data that a model is fine-tuned on for these suites: libero_spatial_swap has the same.
+
+    Raises:
+      ValueError: if there are several: a policy has the statistics of one.
+    """
+    names = {name for name in STEP_LIMITS for each in suites if f"{each}_".startswith(f"{name}_")}
+    require(len(names) == 1, "suite", "of one data set for an original model", tuple(suites))
+    return names.pop()

@@ -1,1 +1,13 @@
-"""From what a robot sees to the actions that it takes."""
+"""From what a robot sees to the actions that it takes.
+
+protocol       `Policy`: observations in, action chunks out
+token_policy   heads on a frozen backbone
+openvla        OpenVLA and OpenVLA-OFT with their own heads
+loading        by name or folder
+files          a policy on disk
+"""
+
+from rfsq_jax.data.observations import Observations
+from rfsq_jax.policies.protocol import Mode, Policy
+
+__all__ = ["Mode", "Observations", "Policy"]

@@ -1,7 +1,8 @@
-"""A policy on disk: `policy.json`, `weights.npz` and `tokenizer/` in one folder, no pickle.
+"""A policy on disk: `policy.json`, `weights.npz` and, of token heads, `tokenizer/`; no pickle.
 
-policy.json holds the format version, the backbone's name and version, the heads' config and shape,
-the statistics of the state, the early-exit threshold and the hash of weights.npz.
+policy.json holds the format version, the backbone's name, version and options, the heads' config
+and shape, the statistics of the state, the early-exit threshold, the hash of weights.npz and, where
+there is no tokenizer, the action space. The first format had a tokenizer with every policy.
 """
 
 from __future__ import annotations
@@ -15,26 +16,35 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.backbones.protocol import Depth
-from rfsq_jax.heads import network
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.files import primary_path, read_json, write_json
+from rfsq_jax.runs.trees import Params
 from rfsq_jax.runs.weight_files import (
     WEIGHTS,
     check_shapes,
     check_version,
+    find_folder,
     read_weights,
     write_weights,
 )
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION, TOKENIZER = "policy.json", "tokenizer"
-BUNDLED = resources.files("rfsq_jax") / "bundled" / "policies"
+BUNDLED = Path(str(resources.files("rfsq_jax") / "bundled" / "policies"))
+ESTIMATES = {"argmax": "mode", "expected": "mean"}
+"""What the first format called point estimates."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,10 +55,11 @@ class PolicyParts:
       backbone: name of the backbone.
       backbone_version: the version that the heads were trained on.
       config: the heads.
-      shape: sizes of features and codes.
+      shape: sizes of features and of what is predicted.
       params: the heads' parameters.
       statistics: of the state.
-      tokenizer: decodes what the heads predict.
+      space: of the actions.
+      tokenizer: decodes what token heads predict; None for others.
       threshold: draft confidence from which an early exit is worth it; None before calibration.
       backbone_options: the backbone's options when the heads were trained, without paths.
     """
@@ -57,53 +68,73 @@ class PolicyParts:
     backbone_version: str
     config: HeadsConfig
     shape: HeadsShape
-    params: network.Params
+    params: Params
     statistics: ProprioStatistics
-    tokenizer: ActionTokenizer
+    space: ActionSpace
+    tokenizer: ActionTokenizer | None = None
     threshold: float | None = None
     backbone_options: Mapping[str, BackboneOption] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        fits = (self.tokenizer is not None) == (self.config.kind == "tokens")
+        require(fits, "tokenizer", "given for token heads, and for no others", self.config.kind)
+
+    @property
+    def token_decoder(self) -> ActionTokenizer:
+        """The tokenizer of token heads.
+
+        Raises:
+          ValueError: for heads that predict actions.
+        """
+        if self.tokenizer is None:
+            raise ValueError(f"policy must have token heads, got kind {self.config.kind!r}")
+        return self.tokenizer
+
+    def predictor(self, params: Params) -> Predictor:
+        """The heads with these parameters and what decodes them; for use while tracing."""
+        decoder = None if self.tokenizer is None else self.tokenizer.decoder
+        heads = network.bind(self.config, self.shape, params)
+        return Predictor(heads, self.config.kind, decoder, self.config.point_estimate)
+
+    def normalize_state(self, state: Float[AnyArray, "b 8"]) -> Float[Array, "b 8"]:
+        """The raw state as the heads see it."""
+        return proprio.normalize(self.statistics, state)
+
 
 def resolve(path_or_name: str | Path) -> Path:
-    """Returns the folder of a bundled name or a path that holds a policy."""
-    for folder in (Path(path_or_name), Path(str(BUNDLED / str(path_or_name)))):
-        if (folder / DESCRIPTION).is_file():
-            return folder
-    raise FileNotFoundError(
-        f"no policy {str(path_or_name)!r}: expected a folder with {DESCRIPTION} "
-        f"or one of {bundled_names()}"
-    )
+    """Returns the folder of a bundled name or a path that holds a policy.
 
-
-def bundled_names() -> list[str]:
-    """The policies that come with the package."""
-    return sorted(path.parent.name for path in Path(str(BUNDLED)).glob(f"*/{DESCRIPTION}"))
+    Raises:
+      FileNotFoundError: if there is none; it lists the bundled names.
+    """
+    return find_folder(path_or_name, BUNDLED, DESCRIPTION, "policy")
 
 
 def save_policy(folder: Path, parts: PolicyParts) -> None:
     """Writes the folder; on any error nothing is left under its name."""
     with primary_path(folder) as temporary:
         temporary.mkdir()
-        parts.tokenizer.save_pretrained(temporary / TOKENIZER)
-        description = {
-            "format_version": FORMAT_VERSION,
-            "backbone": {
-                "name": parts.backbone,
-                "version": parts.backbone_version,
-                "options": dict(parts.backbone_options),
-            },
-            "config": dataclasses.asdict(parts.config),
-            "shape": {
-                "early": dataclasses.asdict(parts.shape.early),
-                "final": dataclasses.asdict(parts.shape.final),
-                "codes": dataclasses.asdict(parts.shape.codes),
-                "action_dim": parts.shape.action_dim,
-            },
-            "state": {name: list(map(float, v)) for name, v in parts.statistics._asdict().items()},
-            "threshold": parts.threshold,
-            "weights_sha256": write_weights(temporary, parts.params),
-        }
-        write_json(temporary / DESCRIPTION, description)
+        weights = write_weights(temporary, parts.params)
+        if parts.tokenizer is not None:
+            parts.tokenizer.save_pretrained(temporary / TOKENIZER)
+        write_json(temporary / DESCRIPTION, {**describe(parts), "weights_sha256": weights})
+
+
+def describe(parts: PolicyParts) -> dict[str, Any]:
+    """What policy.json says, but the hash of the weights."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "backbone": {
+            "name": parts.backbone,
+            "version": parts.backbone_version,
+            "options": dict(parts.backbone_options),
+        },
+        "config": dataclasses.asdict(parts.config),
+        "shape": dataclasses.asdict(parts.shape),
+        "state": {name: list(map(float, v)) for name, v in parts.statistics._asdict().items()},
+        "space": parts.space.to_dict() if parts.tokenizer is None else None,
+        "threshold": parts.threshold,
+    }
 
 
 def load_policy(folder: Path) -> PolicyParts:
@@ -114,11 +145,22 @@ def load_policy(folder: Path) -> PolicyParts:
     """
     description = read_json(folder / DESCRIPTION)
     check_version(folder / DESCRIPTION, description, FORMAT_VERSION, "policy")
+    tokenizer = None
+    if (folder / TOKENIZER).is_dir():
+        tokenizer = ActionTokenizer.from_pretrained(folder / TOKENIZER)
+    if description["format_version"] == 1:
+        description = _of_first_format(description, tokenizer)
     config, shape = _config(description["config"]), _shape(description["shape"])
     params = jax.tree.map(jnp.asarray, read_weights(folder, description["weights_sha256"]))
     wanted = jax.eval_shape(lambda: network.init(config, shape, jax.random.key(0)))
     check_shapes(folder / WEIGHTS, wanted, params)
     state = {name: np.asarray(v, np.float32) for name, v in description["state"].items()}
+    if config.kind != "tokens":
+        tokenizer, space = None, ActionSpace.from_dict(description["space"])
+    elif tokenizer is None:
+        raise ValueError(f"{folder / TOKENIZER} is missing")
+    else:
+        space = tokenizer.space
     return PolicyParts(
         backbone=description["backbone"]["name"],
         backbone_version=description["backbone"]["version"],
@@ -126,23 +168,44 @@ def load_policy(folder: Path) -> PolicyParts:
         shape=shape,
         params=params,
         statistics=ProprioStatistics(**state),
-        tokenizer=ActionTokenizer.from_pretrained(folder / TOKENIZER),
+        space=space,
+        tokenizer=tokenizer,
         threshold=description["threshold"],
-        # Policies of the small backbone were written without.
-        backbone_options=description["backbone"].get("options", {}),
+        backbone_options=description["backbone"]["options"],
     )
+
+
+def _of_first_format(
+    description: dict[str, Any], tokenizer: ActionTokenizer | None
+) -> dict[str, Any]:
+    """The same in today's words; heads of actions took their normalisation from a tokenizer."""
+    if tokenizer is None:
+        raise ValueError(f"a policy of format 1 must hold a {TOKENIZER} folder")
+    config, shape = dict(description["config"]), dict(description["shape"])
+    config["point_estimate"] = ESTIMATES[config.pop("readout")]
+    codes = shape.pop("codes")
+    shape |= {"horizon": codes["horizon"], "tokens": codes if config["kind"] == "tokens" else None}
+    return {
+        **description,
+        "config": config,
+        "shape": shape,
+        "space": tokenizer.space.to_dict(),
+        # Policies of the small backbone were written without.
+        "backbone": {"options": {}, **description["backbone"]},
+    }
 
 
 def _config(options: dict[str, Any]) -> HeadsConfig:
-    draft = options.pop("draft")
-    main = TrunkConfig(**options.pop("main"))
-    return HeadsConfig(main=main, draft=None if draft is None else TrunkConfig(**draft), **options)
+    draft, main = options["draft"], TrunkConfig(**options["main"])
+    trunks = {"main": main, "draft": None if draft is None else TrunkConfig(**draft)}
+    return HeadsConfig(**{**options, **trunks})
 
 
 def _shape(options: dict[str, Any]) -> HeadsShape:
-    return HeadsShape(
-        early=Depth(**options["early"]),
-        final=Depth(**options["final"]),
-        codes=CodeShape(**options["codes"]),
-        action_dim=options["action_dim"],
-    )
+    tokens = options["tokens"]
+    parts = {
+        "early": Depth(**options["early"]),
+        "final": Depth(**options["final"]),
+        "tokens": None if tokens is None else CodeShape(**tokens),
+    }
+    return HeadsShape(**{**options, **parts})

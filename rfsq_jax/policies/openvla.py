@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,20 +18,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rfsq_jax.backbones.openvla import model
-from rfsq_jax.backbones.openvla.backbone import OpenVLABackbone
+from rfsq_jax.backbones.openvla.backbone import BASE, OFT, OpenVLABackbone
+from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.openvla.prompts import decode_actions
 from rfsq_jax.backbones.openvla.statistics import EPSILON
 from rfsq_jax.backbones.protocol import Inputs
-from rfsq_jax.policies.token_policy import Observations, padded_rows
+from rfsq_jax.data.observations import Observations
+from rfsq_jax.libero.tasks import data_set
+from rfsq_jax.parallel.batching import pad_rows
+from rfsq_jax.policies.protocol import Policy
+
+ORIGINALS = (BASE, OFT)
 
 
-class OriginalPolicy:
-    """Observations in, action chunks out: OFT's eight steps, or the base model's one.
-
-    Holds no state between calls; safe to call from threads.
+class OpenVLAPolicy(Policy):
+    """Implements `Policy` with the model's own head: OFT's eight steps, or the base model's one.
 
     Attributes:
-      backbone: the model; its statistics also turn what it says into robot units.
+      model: the backbone, whose statistics also turn what it says into robot units.
     """
 
     def __init__(self, backbone: OpenVLABackbone) -> None:
@@ -48,14 +53,33 @@ class OriginalPolicy:
                 "an original model must see pictures and have its action states, "
                 f"got blind {options.blind} and features {options.features!r}"
             )
-        self.backbone = backbone
+        self.backbone = self.model = backbone
         self._statistics = backbone.statistics
         self._answer = jax.jit(_l1_chunk(backbone) if backbone.config.oft else _tokens(backbone))
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        checkpoint: str | Path | None,
+        suites: Sequence[str],
+        options: Mapping[str, Any],
+    ) -> OpenVLAPolicy:
+        """Loads a checkpoint; see `Policy.from_pretrained`."""
+        if "statistics" not in options and suites:
+            options = {**options, "statistics": data_set(suites)}
+        given = OpenVLAOptions.of(options)
+        given.require_camera_images()
+        return cls(OpenVLABackbone(name, given, checkpoint))
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's results say of it."""
+        return super().describe() | {"statistics": self.model.options.statistics}
 
     @property
     def horizon(self) -> int:
         """Steps T of a chunk."""
-        return self.backbone.config.oft.horizon if self.backbone.config.oft else 1
+        return self.model.config.oft.horizon if self.model.config.oft else 1
 
     @property
     def version(self) -> str:
@@ -68,7 +92,7 @@ class OriginalPolicy:
     @property
     def kind(self) -> str:
         """What the model's own head gives: "l1" actions or "tokens"."""
-        return "l1" if self.backbone.config.oft else "tokens"
+        return "l1" if self.model.config.oft else "tokens"
 
     def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
         """Returns a chunk for every environment: float32 [B, T, A], robot units.
@@ -78,10 +102,8 @@ class OriginalPolicy:
         Raises:
           TypeError, ValueError: for observations of wrong dtype, shape or content.
         """
-        inputs = self.backbone.prepare(
-            observations.images, observations.instructions, observations.state
-        )
-        answer = self.answer(jax.tree.map(padded_rows, inputs))
+        inputs = self.backbone.prepare(observations)
+        answer = self.answer(jax.tree.map(pad_rows, inputs))
         return self._to_robot(np.asarray(answer)[: len(observations.state)])
 
     def answer(self, inputs: Inputs) -> Array:
@@ -89,7 +111,7 @@ class OriginalPolicy:
         return self._answer(self.backbone.params, inputs)
 
     def _to_robot(self, answer: np.ndarray) -> Float[np.ndarray, "b t a"]:
-        if self.backbone.config.oft:
+        if self.model.config.oft:
             actions = self._statistics.restore(answer.astype(np.float64), EPSILON)
         else:
             actions = self._statistics.restore(decode_actions(answer)[:, None])

@@ -1,4 +1,4 @@
-"""A token policy that acts in the simulator's own process, before an expert takes over (DAgger).
+"""A policy that acts in the simulator's own process, before an expert takes over (DAgger).
 
 Axes: T steps of a chunk.
 """
@@ -10,13 +10,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-from rfsq_jax.data.observations import Observations
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
-from rfsq_jax.policies.token_policy import Policy
+from rfsq_jax.policies import Observations, Policy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TokenRolloutPolicy:
+class PolicyInSimulator:
     """Implements `rfsq_jax.libero.demonstrations.generation.RolloutPolicy`."""
 
     policy: Policy

@@ -1,49 +1,46 @@
-"""From what a robot sees to the actions it takes: backbone, heads and tokenizer as one.
+"""Heads on a frozen backbone as a policy: of tokens, and of bins or actions to compare with.
 
-Axes: B environments · C cameras · H, W image · T steps of a chunk · A action dims.
+Axes: B environments · T steps of a chunk · A action dims.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.data.observations import Observations
-from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, early_exit
-from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
+from rfsq_jax.heads.prediction import of_logits
 from rfsq_jax.parallel.batching import pad_rows
-from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
+from rfsq_jax.policies.files import PolicyParts, describe, save_policy
+from rfsq_jax.policies.protocol import Mode, Policy
+from rfsq_jax.runs.checks import require_choice
+from rfsq_jax.runs.trees import Params, flatten
 
-Mode = Literal["greedy", "speculative", "early_exit"]
-MODES = ("greedy", "speculative", "early_exit")
 
-
-class Policy:
-    """Observations in, action chunks out. Holds no state between calls; safe to call from threads.
+class TokenPolicy(Policy):
+    """Implements `Policy`.
 
     Attributes:
       parts: heads, tokenizer and what they were trained with.
-      backbone: the frozen backbone.
-      mode: how codes are decoded, see `__init__`.
     """
 
     def __init__(self, parts: PolicyParts, backbone: Backbone, mode: Mode = "greedy") -> None:
         """Joins them.
 
         Args:
-          parts: from `load_policy`.
+          parts: from `files.load_policy`.
           backbone: what the heads were trained on.
-          mode: "greedy"; "speculative", which gives the same actions; or "early_exit", which stops
-            after the early part of the backbone where the draft head is sure.
+          mode: see `Policy`.
 
         Raises:
           ValueError: if the heads were trained on features of another backbone or version, or have
@@ -61,35 +58,6 @@ class Policy:
         self.mode = mode
         self._act = jax.jit(_actor(backbone, parts, mode))
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        path_or_name: str | Path,
-        backbone: Backbone | None = None,
-        mode: Mode = "greedy",
-        **backbone_options: Any,
-    ) -> Policy:
-        """Loads a bundled policy by name ("small") or a folder that `save_pretrained` wrote.
-
-        Args:
-          path_or_name: which.
-          backbone: by default the one that the policy names.
-          mode: see `__init__`.
-          backbone_options: of the backbone that the policy names, beside those that its heads were
-            trained with: `path`, for a backbone without weights of its own.
-
-        Raises:
-          FileNotFoundError: if there is no such name or folder; it lists the names.
-          ValueError: if the files are damaged, of a newer format, or of another backbone, or do not
-            allow the mode.
-        """
-        parts = load_policy(resolve(path_or_name))
-        if backbone is None:
-            backbone = get_backbone(
-                parts.backbone, **{**parts.backbone_options, **backbone_options}
-            )
-        return cls(parts, backbone, mode)
-
     def save_pretrained(self, path: str | Path) -> None:
         """Writes heads and tokenizer, not the backbone; the folder is whole or absent."""
         save_policy(Path(path), self.parts)
@@ -97,62 +65,65 @@ class Policy:
     @property
     def horizon(self) -> int:
         """Steps T of a chunk."""
-        return self.parts.shape.codes.horizon
+        return self.parts.shape.horizon
+
+    @property
+    def kind(self) -> str:
+        """What its heads predict."""
+        return self.parts.config.kind
+
+    @property
+    def blind(self) -> bool:
+        """Whether heads or backbone are a control that sees no images."""
+        return self.parts.config.main.blind or self.backbone.spec.blind
+
+    @property
+    def version(self) -> str:
+        """A sha256 over description, weights and tokenizer."""
+        tokenizer = None if self.parts.tokenizer is None else self.parts.tokenizer.version
+        described = {**describe(self.parts), "tokenizer": tokenizer}
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for path, leaf in sorted(flatten(jax.device_get(self.parts.params)).items()):
+            digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()
 
     def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
-        """Returns a chunk for every environment: float32 [B, T, A], robot units, in [-1, 1].
-
-        The gripper is -1 (open) or +1 (close).
+        """Returns a chunk for every environment: float32 [B, T, A], what the robot takes.
 
         Raises:
           TypeError, ValueError: for observations of wrong dtype, shape or content.
         """
-        inputs = self.backbone.prepare(
-            observations.images, observations.instructions, observations.state
-        )
+        inputs = self.backbone.prepare(observations)
         state = np.asarray(observations.state, np.float32)
-        padded = jax.tree.map(padded_rows, (inputs, state))
+        padded = jax.tree.map(pad_rows, (inputs, state))
         values = self._act(self.backbone.params, self.parts.params, *padded)
-        return self._to_robot(np.asarray(values)[: len(state)])
-
-    def _to_robot(self, values: Float[np.ndarray, "b t a"]) -> Float[np.ndarray, "b t a"]:
-        actions = self.parts.tokenizer.fitted.normalization.denormalize(values)
-        actions[..., -1] = np.where(actions[..., -1] > 0, 1.0, -1.0)
-        return np.clip(actions, -1.0, 1.0)
+        space, values = self.parts.space, np.asarray(values)[: len(state)]
+        return space.spec.to_robot(space.normalization.denormalize(values))
 
 
 def _actor(backbone: Backbone, parts: PolicyParts, mode: Mode) -> Callable[..., Array]:
     """Returns a pure function of (backbone's params, heads' params, inputs, state)."""
-    config, readout = parts.config, parts.config.readout
-    decoder = Decoder(parts.tokenizer.config, *parts.tokenizer.fitted[:2])
 
-    def act(
-        frozen: Any, params: network.Params, inputs: Any, state: Array
-    ) -> Float[Array, "b t a"]:
-        heads = network.bind(config, parts.shape, params)
-        state = proprio.normalize(parts.statistics, state)
+    def act(frozen: Any, params: Params, inputs: Any, state: Array) -> Float[Array, "b t a"]:
+        predictor, state = parts.predictor(params), parts.normalize_state(state)
         if mode == "early_exit":
             threshold = NEVER if parts.threshold is None else parts.threshold
-            result = early_exit(backbone, heads, decoder, readout, frozen, inputs, state, threshold)
-            return result.actions
+            return early_exit(backbone, predictor, frozen, inputs, state, threshold).actions
         early, carry = backbone.early(frozen, inputs)
         final = backbone.late(frozen, carry)
         if mode == "speculative":
-            proposal = heads.draft(early, state).argmax(axis=-1)
-            logits, _ = speculate_logits(heads.main, proposal, final, state)
-            return of_logits(decoder, logits).read(readout)
-        return predict_main(heads, config.kind, decoder, final, state).read(readout)
+            proposal = predictor.heads.draft(early, state).argmax(axis=-1)
+            logits, _ = speculate_logits(predictor.heads.main, proposal, final, state)
+            prediction = of_logits(predictor.code_decoder, logits)
+            return jax.numpy.asarray(prediction.actions(predictor.point_estimate))
+        return predictor.main_actions(final, state)
 
     return act
 
 
 def _check_mode(parts: PolicyParts, mode: str) -> None:
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    require_choice(mode, Mode, "mode")
     if mode != "greedy" and parts.config.draft is None:
         raise ValueError(f"mode {mode!r} needs a draft head, which this policy does not have")
     if mode == "early_exit" and parts.threshold is None:
         raise ValueError("mode 'early_exit' needs a calibrated threshold, got none")
-
-
-padded_rows = pad_rows

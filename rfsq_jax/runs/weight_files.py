@@ -46,6 +46,21 @@ def read_weights(folder: Path, sha256: str) -> dict[str, Any]:
         raise ValueError(f"{path} is not an npz file of plain arrays: {error}") from error
 
 
+def find_folder(path_or_name: str | Path, bundled: Path, description: str, what: str) -> Path:
+    """Returns the folder of a path, or of a bundled name, that holds `description`.
+
+    Raises:
+      FileNotFoundError: if there is none; it lists the bundled names.
+    """
+    for folder in (Path(path_or_name), bundled / str(path_or_name)):
+        if (folder / description).is_file():
+            return folder
+    names = sorted(path.parent.name for path in bundled.glob(f"*/{description}"))
+    raise FileNotFoundError(
+        f"no {what} {str(path_or_name)!r}: expected a folder with {description} or one of {names}"
+    )
+
+
 def check_version(path: Path, description: dict[str, Any], newest: int, what: str) -> None:
     """Raises a ValueError unless this rfsq_jax reads the format of a description."""
     version = description.get("format_version")
@@ -58,7 +73,7 @@ def check_version(path: Path, description: dict[str, Any], newest: int, what: st
         )
 
 
-def check_shapes(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+def check_shapes(path: Path | str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
     """Raises a ValueError that names the leaves whose shapes differ between two trees."""
     expected, got = (
         {path: f"shape {leaf.shape}" for path, leaf in flatten(tree).items()}

@@ -35,6 +35,13 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         require_positive(self, "action_dim", "hidden_dim")
 
+    @classmethod
+    def for_actions(cls, action_dim: int, quantizer: RFSQConfig | None = None) -> AutoencoderConfig:
+        """The reference's sizes for up to 8 dims; beyond, both layers grow with the dims."""
+        quantizer = RFSQConfig() if quantizer is None else quantizer
+        quantizer = dataclasses.replace(quantizer, dim=max(quantizer.dim, 2 * action_dim))
+        return cls(action_dim, max(64, 8 * action_dim), quantizer)
+
 
 class Autoencoder(nnx.Module):
     """Encoder, decoder and, with conditioning "scale", the learned scales."""

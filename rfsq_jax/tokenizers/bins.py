@@ -10,14 +10,15 @@ Axes: B chunks · T steps of a chunk · A action dims.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from rfsq_jax.data.normalization import Normalization
-from rfsq_jax.tokenizers.protocol import check_chunks, check_fitted, is_flat_ids
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.runs.checks import require, require_known
+from rfsq_jax.tokenizers.protocol import ActionTokenizer, check_ids, is_flat_ids
 
 
 def bin_edges(num_bins: int) -> Float[np.ndarray, " edges"]:
@@ -36,46 +37,47 @@ def from_bins(bins: Int[np.ndarray, "*n"], num_bins: int) -> Float[np.ndarray, "
     return ((2 * bins + 1) / num_bins - 1).astype(np.float32)
 
 
-class BinTokenizer:
-    """Uniform bins behind the tokenizer interface.
+class BinTokenizer(ActionTokenizer):
+    """Uniform bins of every value: int32 [B, T, A].
 
-    Args:
-      num_bins: intervals per action dim, at least 2.
-      normalization: fitted statistics; measured by `fit` where None.
-      shape: (T, A) of a chunk; read by `fit` where None.
-
-    Raises:
-      ValueError: if `num_bins` is below 2.
+    Attributes:
+      num_bins: intervals per action dim.
     """
 
-    def __init__(
-        self,
-        num_bins: int = 256,
-        normalization: Normalization | None = None,
-        shape: tuple[int, int] | None = None,
-    ) -> None:
-        if num_bins < 2:
-            raise ValueError(f"num_bins must be at least 2, got {num_bins}")
+    kind = "bins"
+
+    def __init__(self, space: ActionSpace, num_bins: int = 256) -> None:
+        """Joins them.
+
+        Raises:
+          ValueError: if `num_bins` is below 2.
+        """
+        super().__init__(space)
+        require(num_bins >= 2, "num_bins", "at least 2", num_bins)
         self.num_bins = num_bins
-        self._normalization = normalization
-        self._shape = shape
 
-    def fit(self, actions: Any) -> BinTokenizer:
-        """Measures the normalisation of actions float [B, T, A]; returns the tokenizer itself."""
-        chunks, _ = check_chunks(actions)
-        self._shape = (chunks.shape[1], chunks.shape[2])
-        self._normalization = Normalization.fit(chunks.reshape(-1, chunks.shape[2]))
-        return self
+    @classmethod
+    def fit_chunks(
+        cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"], **options: Any
+    ) -> BinTokenizer:
+        """Nothing is measured but the space; the option is `num_bins`."""
+        require_known(options, ("num_bins",), "option of kind 'bins'")
+        return cls(space, **options)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(T, A) of a chunk."""
-        return check_fitted(self._shape, "BinTokenizer")
+    @classmethod
+    def from_parts(
+        cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> BinTokenizer:
+        """The inverse of `config_dict`."""
+        return cls(space, **config)
 
-    @property
-    def normalization(self) -> Normalization:
-        """The fitted statistics."""
-        return check_fitted(self._normalization, "BinTokenizer")
+    def config_dict(self) -> dict[str, Any]:
+        """The number of bins."""
+        return {"num_bins": self.num_bins}
+
+    def arrays(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     @property
     def vocab_size(self) -> int:
@@ -85,22 +87,11 @@ class BinTokenizer:
     @property
     def tokens_per_chunk(self) -> int:
         """One token per value."""
-        return math.prod(self.shape)
+        return self.horizon * self.action_dim
 
-    @property
-    def bits_per_chunk(self) -> float:
-        """log2(num_bins) for every value."""
-        return self.tokens_per_chunk * math.log2(self.num_bins)
-
-    def encode(self, actions: Any) -> Int[np.ndarray, "*b t a"]:
-        """Returns the bins int32 [B, T, A] (or [T, A]) of actions in robot units.
-
-        Raises:
-          TypeError, ValueError: on actions of another type or shape, or NaN or inf.
-        """
-        chunks, single = check_chunks(actions, self.shape)
-        bins = to_bins(self.normalization.normalize(chunks), self.num_bins)
-        return bins[0] if single else bins
+    def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> Int[np.ndarray, "b t a"]:
+        """Checked chunks in robot units -> bins int32 [B, T, A]."""
+        return to_bins(self.normalization.normalize(chunks), self.num_bins)
 
     def decode(self, tokens: Any) -> Float[np.ndarray, "*b t a"]:
         """Returns float32 actions in robot units of bins [B, T, A] or [T, A], or flat lists of ids.
@@ -109,29 +100,24 @@ class BinTokenizer:
           TypeError: if the tokens are not integers.
           ValueError: on another shape, or a bin outside [0, num_bins).
         """
-        bins = self._check_bins(tokens)
+        bins = self._unflatten(tokens) if is_flat_ids(tokens) else np.asarray(tokens)
+        check_ids(bins, self.num_bins)
+        shape = (self.horizon, self.action_dim)
+        if bins.ndim not in (2, 3) or bins.shape[-2:] != shape:
+            raise ValueError(
+                f"tokens must have shape [B, {shape[0]}, {shape[1]}], got {bins.shape}"
+            )
         return self.normalization.denormalize(from_bins(bins, self.num_bins))
 
     def __call__(self, actions: Any) -> list[list[int]]:
         """Returns one flat list of ids per chunk, step by step."""
-        chunks, _ = check_chunks(actions, self.shape)
-        return self.encode(chunks).reshape(len(chunks), -1).tolist()
+        bins = self.encode_chunks(self.space.check(actions)[0])
+        return bins.reshape(len(bins), -1).tolist()
 
-    def _check_bins(self, tokens: Any) -> Int[np.ndarray, "*b t a"]:
-        flat = is_flat_ids(tokens)
-        if flat and any(len(ids) != self.tokens_per_chunk for ids in tokens):
-            lengths = sorted({len(ids) for ids in tokens})
-            raise ValueError(f"every chunk takes {self.tokens_per_chunk} ids, got {lengths}")
-        bins = np.asarray(tokens)
-        if not np.issubdtype(bins.dtype, np.integer):
-            raise TypeError(f"tokens must be integers, got {bins.dtype}")
-        bins = bins.reshape(-1, *self.shape) if flat else bins
-        if bins.ndim not in (2, 3) or bins.shape[-2:] != self.shape:
+    def _unflatten(self, tokens: Any) -> np.ndarray:
+        lengths = {len(ids) for ids in tokens}
+        if lengths != {self.tokens_per_chunk}:
             raise ValueError(
-                f"tokens must have shape [B, {self.shape[0]}, {self.shape[1]}], got {bins.shape}"
+                f"every chunk takes {self.tokens_per_chunk} ids, got {sorted(lengths)}"
             )
-        if bins.size and (bins.min() < 0 or bins.max() >= self.num_bins):
-            raise ValueError(
-                f"tokens must be in [0, {self.num_bins}), got {bins.min()} to {bins.max()}"
-            )
-        return bins
+        return np.asarray(tokens).reshape(-1, self.horizon, self.action_dim)

@@ -16,15 +16,17 @@ Axes: B chunks · T steps of a chunk = frequencies · A action dims.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from rfsq_jax.data.normalization import Normalization
-from rfsq_jax.tokenizers.protocol import check_chunks, check_fitted, is_flat_ids
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.runs.checks import require, require_known
+from rfsq_jax.tokenizers.protocol import ActionTokenizer, check_ids, is_flat_ids
 
 if TYPE_CHECKING:
     import tokenizers
@@ -77,104 +79,125 @@ def train_bpe(texts: Iterable[str], alphabet: int, vocab_size: int) -> tokenizer
     return bpe
 
 
-class _Fitted(NamedTuple):
-    """What `fit` learned."""
+class FastTokenizer(ActionTokenizer):
+    """FAST behind the tokenizer interface: lists of ids that vary in length.
 
-    bpe: tokenizers.Tokenizer
-    pieces: list[str]
-    normalization: Normalization
-    shape: tuple[int, int]
-    low: int
-    high: int
-    mean_tokens: float
-
-
-class FastTokenizer:
-    """FAST behind the tokenizer interface; its sequences vary in length.
-
-    Args:
+    Attributes:
       scale: multiplies the coefficients before rounding; larger is finer and longer.
-      vocab_size: ids at most; fewer where the training data repeats too little.
       clip_coefficients: clip what the alphabet lacks to its ends, where the default is an error.
-
-    Raises:
-      ValueError: if `scale` or `vocab_size` is not positive.
+      coefficient_range: the least and the greatest coefficient of the alphabet.
     """
 
+    kind = "fast"
+
     def __init__(
-        self, scale: float = 10.0, vocab_size: int = 1024, clip_coefficients: bool = False
+        self,
+        space: ActionSpace,
+        bpe: tokenizers.Tokenizer,
+        *,
+        scale: float,
+        coefficient_range: tuple[int, int],
+        mean_tokens: float,
+        clip_coefficients: bool = False,
     ) -> None:
-        if not (math.isfinite(scale) and scale > 0):
-            raise ValueError(f"scale must be positive and finite, got {scale}")
-        if vocab_size < 1:
-            raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
+        super().__init__(space)
+        require(math.isfinite(scale) and scale > 0, "scale", "positive and finite", scale)
         self.scale = scale
         self.clip_coefficients = clip_coefficients
-        self._vocab_limit = vocab_size
-        self._fitted: _Fitted | None = None
+        self.coefficient_range = coefficient_range
+        self._bpe, self._mean_tokens = bpe, mean_tokens
+        vocab = bpe.get_vocab()
+        self._pieces = sorted(vocab, key=vocab.__getitem__)
 
-    def fit(self, actions: Any) -> FastTokenizer:
-        """Measures the normalisation and the merges of actions float [B, T, A]; returns itself.
+    @classmethod
+    def fit_chunks(
+        cls,
+        space: ActionSpace,
+        chunks: Float[np.ndarray, "b t a"],
+        *,
+        scale: float = 10.0,
+        vocab_size: int = 1024,
+        clip_coefficients: bool = False,
+        **options: Any,
+    ) -> FastTokenizer:
+        """Learns the alphabet and the merges of checked chunks in robot units.
+
+        Args:
+          space: of the chunks.
+          chunks: float32 [B, T, A].
+          scale: see the class.
+          vocab_size: ids at most; fewer where the chunks repeat too little.
+          clip_coefficients: see the class.
+          options: none are known.
 
         Raises:
-          ValueError: on bad actions, or if the alphabet alone exceeds `vocab_size`.
+          ValueError: if the alphabet alone exceeds `vocab_size`, or an option is bad.
         """
-        chunks, _ = check_chunks(actions)
-        normalization = Normalization.fit(chunks.reshape(-1, chunks.shape[2]))
-        coefficients = to_coefficients(normalization.normalize(chunks), self.scale)
+        known = ("scale", "vocab_size", "clip_coefficients")
+        require_known(options, known, "option of kind 'fast'")
+        require(math.isfinite(scale) and scale > 0, "scale", "positive and finite", scale)
+        require(vocab_size >= 1, "vocab_size", "at least 1", vocab_size)
+        coefficients = to_coefficients(space.normalization.normalize(chunks), scale)
         low, high = int(coefficients.min()), int(coefficients.max())
         alphabet = high - low + 1
-        if alphabet > min(self._vocab_limit, LARGEST_ALPHABET):
+        if alphabet > min(vocab_size, LARGEST_ALPHABET):
             raise ValueError(
                 f"vocab_size must be at least {alphabet}, the coefficients from {low} to {high} "
-                f"at scale {self.scale:g}, got {self._vocab_limit}"
+                f"at scale {scale:g}, got {vocab_size}"
             )
         texts = [to_text(chunk, low) for chunk in coefficients]
-        bpe = train_bpe(texts, alphabet, self._vocab_limit)
-        mean_tokens = float(np.mean([len(line.ids) for line in bpe.encode_batch(texts)]))
-        shape = (chunks.shape[1], chunks.shape[2])
-        vocab = bpe.get_vocab()
-        pieces = sorted(vocab, key=vocab.__getitem__)
-        self._fitted = _Fitted(bpe, pieces, normalization, shape, low, high, mean_tokens)
-        return self
+        bpe = train_bpe(texts, alphabet, vocab_size)
+        return cls(
+            space,
+            bpe,
+            scale=scale,
+            coefficient_range=(low, high),
+            mean_tokens=float(np.mean([len(line.ids) for line in bpe.encode_batch(texts)])),
+            clip_coefficients=clip_coefficients,
+        )
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(T, A) of a chunk."""
-        return self._state.shape
+    @classmethod
+    def from_parts(
+        cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> FastTokenizer:
+        """The inverse of `config_dict`."""
+        from tokenizers import Tokenizer
 
-    @property
-    def normalization(self) -> Normalization:
-        """The fitted statistics."""
-        return self._state.normalization
+        options = dict(config)
+        bpe = Tokenizer.from_str(json.dumps(options.pop("bpe")))
+        options["coefficient_range"] = tuple(options["coefficient_range"])
+        return cls(space, bpe, **options)
 
-    @property
-    def coefficient_range(self) -> tuple[int, int]:
-        """The smallest and the largest coefficient that the alphabet holds."""
-        return self._state.low, self._state.high
+    def config_dict(self) -> dict[str, Any]:
+        """The alphabet, the merges and the options."""
+        return {
+            "scale": self.scale,
+            "clip_coefficients": self.clip_coefficients,
+            "coefficient_range": list(self.coefficient_range),
+            "mean_tokens": self._mean_tokens,
+            "bpe": json.loads(self._bpe.to_str()),
+        }
+
+    def arrays(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     @property
     def vocab_size(self) -> int:
         """Ids in use: the alphabet and the merges."""
-        return len(self._state.pieces)
+        return len(self._pieces)
 
     @property
     def tokens_per_chunk(self) -> float:
-        """Mean over the chunks that `fit` saw."""
-        return self._state.mean_tokens
+        """Mean over the chunks that it was fitted to; what ends a sequence is not counted."""
+        return self._mean_tokens
 
-    @property
-    def bits_per_chunk(self) -> float:
-        """Mean tokens times log2(vocab_size); what marks the end of a sequence is not counted."""
-        return self.tokens_per_chunk * math.log2(self.vocab_size)
-
-    def coefficients(self, actions: Any) -> Int[np.ndarray, "b t a"]:
-        """Returns the integers that the ids carry without loss.
+    def coefficients(self, chunks: Float[np.ndarray, "b t a"]) -> Int[np.ndarray, "b t a"]:
+        """Returns the integers that the ids of checked chunks carry without loss.
 
         Raises:
-          TypeError, ValueError: on bad actions, or a coefficient that the alphabet lacks.
+          ValueError: on a coefficient that the alphabet lacks.
         """
-        chunks, _ = check_chunks(actions, self.shape)
         found = to_coefficients(self.normalization.normalize(chunks), self.scale)
         low, high = self.coefficient_range
         if self.clip_coefficients:
@@ -196,7 +219,7 @@ class FastTokenizer:
             got = f"{coefficients.min()} to {coefficients.max()}"
             raise ValueError(f"coefficients must be in [{low}, {high}], got {got}")
         texts = [to_text(chunk, low) for chunk in coefficients]
-        return [line.ids for line in self._state.bpe.encode_batch(texts)]
+        return [line.ids for line in self._bpe.encode_batch(texts)]
 
     def decode_coefficients(self, tokens: Sequence[Any]) -> Int[np.ndarray, "b t a"]:
         """Returns the integer coefficients of lists of ids.
@@ -205,19 +228,23 @@ class FastTokenizer:
           ValueError: on an unknown id, or ids that do not spell exactly one chunk.
         """
         rows = [self._spell(index, ids) for index, ids in enumerate(tokens)]
-        return np.array(rows, np.int32).reshape(-1, *self.shape)
+        return np.array(rows, np.int32).reshape(-1, self.horizon, self.action_dim)
 
-    def encode(self, actions: Any) -> list[list[int]] | list[int]:
-        """Returns one list of ids per chunk of actions [B, T, A]; a bare list for [T, A].
+    def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> list[list[int]]:
+        """Returns one list of ids per checked chunk.
 
         Raises:
-          TypeError, ValueError: on bad actions, or a coefficient that the alphabet lacks.
+          ValueError: on a coefficient that the alphabet lacks.
         """
-        ids = self(actions)
-        return ids[0] if np.ndim(actions) == 2 else ids
+        return self.encode_coefficients(self.coefficients(chunks))
 
     def decode(self, tokens: Any) -> Float[np.ndarray, "*b t a"]:
-        """Returns float32 actions in robot units: [B, T, A], or [T, A] of one bare list of ids."""
+        """Returns float32 actions in robot units: [B, T, A], or [T, A] of one bare list of ids.
+
+        Raises:
+          TypeError: if the ids are not integers.
+          ValueError: on an unknown id, or ids that do not spell exactly one chunk.
+        """
         single = not is_flat_ids(tokens)
         coefficients = self.decode_coefficients([tokens] if single else tokens)
         actions = self.normalization.denormalize(from_coefficients(coefficients, self.scale))
@@ -225,23 +252,16 @@ class FastTokenizer:
 
     def __call__(self, actions: Any) -> list[list[int]]:
         """Returns one list of ids per chunk, also for a single one."""
-        return self.encode_coefficients(self.coefficients(actions))
-
-    @property
-    def _state(self) -> _Fitted:
-        return check_fitted(self._fitted, "FastTokenizer")
+        return self.encode_chunks(self.space.check(actions)[0])
 
     def _spell(self, index: int, ids: Any) -> Int[np.ndarray, " n"]:
-        pieces, values = self._state.pieces, np.asarray(ids)
-        if values.ndim != 1 or not (values.size == 0 or np.issubdtype(values.dtype, np.integer)):
-            raise TypeError(f"tokens of chunk {index} must be a flat list of integers, got {ids!r}")
-        if values.size and (values.min() < 0 or values.max() >= len(pieces)):
-            got = f"{values.min()} to {values.max()}"
-            raise ValueError(f"tokens of chunk {index} must be in [0, {len(pieces)}), got {got}")
-        row = from_text("".join(pieces[i] for i in values.tolist()), self._state.low)
-        if len(row) != math.prod(self.shape):
-            expected = math.prod(self.shape)
-            raise ValueError(
-                f"tokens of chunk {index} must spell {expected} coefficients, got {len(row)}"
-            )
+        name = f"tokens of chunk {index}"
+        values = check_ids(ids, len(self._pieces), name)
+        if values.ndim != 1:
+            raise TypeError(f"{name} must be a flat list of integers, got {ids!r}")
+        text = "".join(self._pieces[i] for i in values.tolist())
+        row = from_text(text, self.coefficient_range[0])
+        expected = self.horizon * self.action_dim
+        if len(row) != expected:
+            raise ValueError(f"{name} must spell {expected} coefficients, got {len(row)}")
         return row

@@ -1,86 +1,252 @@
-"""What every action tokenizer offers, and the checks that the baselines share.
+"""What an action tokenizer is: numpy in and out, robot units, whatever its kind.
 
-Axes: B chunks · T steps of a chunk · A action dims.
+A kind is one file with a subclass, and one line in `registry`. Everything above (heads, features,
+policies, training) knows this class only.
+
+Axes: B chunks · T steps of a chunk · A action dims · D latent dims · L layers · K levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import abc
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
+
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.action_spec import ActionSpec
+from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.runs.trees import flatten
 
 
 @runtime_checkable
-class Tokenizer(Protocol):
-    """Turns action chunks into discrete tokens and back; bins, FAST and RFSQ all satisfy it."""
+class Decoder(Protocol):
+    """The half of a tokenizer that heads need, as pure functions for jit; actions normalised."""
+
+    def actions(self, codes: Int[AnyArray, "b t d l"]) -> Float[Array, "b t a"]:
+        """Codes, or those of the first layers -> actions."""
+        ...
+
+    def mean_actions(self, levels: Float[AnyArray, "b t d l"]) -> Float[Array, "b t a"]:
+        """Mean levels, which lie between the codes -> actions of the mean latents.
+
+        Of the first layers only: with what the other layers hold in the mean.
+        """
+        ...
+
+    def deviation(self, probabilities: Float[AnyArray, "b t d l k"]) -> Float[Array, "b t d"]:
+        """Standard deviation of the latents where each code is distributed like this."""
+        ...
+
+
+AnyTokenizer = TypeVar("AnyTokenizer", bound="ActionTokenizer")
+
+
+class ActionTokenizer(abc.ABC):
+    """Turns action chunks into discrete tokens and back.
+
+    Load one by name or folder with `from_pretrained`, or make one of chunks with `fit`.
+
+    Attributes:
+      kind: what `registry` knows it by.
+      space: steps of a chunk, meaning of the dims, normalisation.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, space: ActionSpace) -> None:
+        self.space = space
+
+    @classmethod
+    def from_pretrained(cls: type[AnyTokenizer], path_or_name: str | Path) -> AnyTokenizer:
+        """Loads a bundled tokenizer by name ("libero") or a folder that `save_pretrained` wrote.
+
+        Raises:
+          FileNotFoundError: if there is no such name or folder; it lists the names.
+          ValueError: if the files are damaged, of a newer format or of another kind.
+        """
+        from rfsq_jax.tokenizers import files
+
+        tokenizer = files.load_folder(files.resolve(path_or_name))
+        if not isinstance(tokenizer, cls):
+            wanted, got = getattr(cls, "kind", "any"), tokenizer.kind
+            raise ValueError(
+                f"{path_or_name} must hold a tokenizer of kind {wanted!r}, got {got!r}"
+            )
+        return tokenizer
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes config, weights and normalisation; the folder is whole or absent."""
+        from rfsq_jax.tokenizers import files
+
+        files.save_folder(Path(path), self)
+
+    @classmethod
+    def fit(
+        cls: type[AnyTokenizer],
+        actions: Any,
+        *,
+        kind: str | None = None,
+        spec: ActionSpec | None = None,
+        **options: Any,
+    ) -> AnyTokenizer:
+        """Returns a new tokenizer, fitted to chunks of any horizon and number of dims.
+
+        Args:
+          actions: float [B, T, A], robot units.
+          kind: one of `registry.kinds()`, by default "step"; a subclass knows its own.
+          spec: what the dims mean; by default LIBERO's for 7 dims, dims of unknown meaning else.
+          options: of that kind, see its `fit_chunks`.
+
+        Raises:
+          TypeError, ValueError: on bad actions, an unknown kind, or options that do not suit it.
+        """
+        from rfsq_jax.tokenizers.registry import tokenizer_class
+
+        chosen = tokenizer_class(kind or getattr(cls, "kind", "step"))
+        if not issubclass(chosen, cls):
+            raise ValueError(f"kind must be {cls.kind!r}, that of {cls.__name__}, got {kind!r}")
+        space = ActionSpace.fit(actions, spec)
+        fitted = chosen.fit_chunks(space, space.check(actions)[0], **options)
+        assert isinstance(fitted, cls), "a kind's class fits its own"
+        return fitted
+
+    @classmethod
+    @abc.abstractmethod
+    def fit_chunks(
+        cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"], **options: Any
+    ) -> ActionTokenizer:
+        """Fits one of this kind to checked chunks in robot units; `fit` calls it."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_parts(
+        cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> ActionTokenizer:
+        """The inverse of `config_dict` and `arrays`; `from_pretrained` calls it.
+
+        Raises:
+          ValueError: if the arrays do not fit the config.
+        """
+
+    @abc.abstractmethod
+    def config_dict(self) -> dict[str, Any]:
+        """What tokenizer.json keeps besides kind and space: JSON-compatible."""
+
+    @abc.abstractmethod
+    def arrays(self) -> dict[str, Any]:
+        """What weights.npz keeps: nested dicts of arrays."""
 
     @property
+    @abc.abstractmethod
     def vocab_size(self) -> int:
         """How many different ids one token can take."""
-        ...
 
     @property
+    @abc.abstractmethod
     def tokens_per_chunk(self) -> float:
         """Tokens that one chunk takes; a mean where the length varies."""
-        ...
 
     @property
     def bits_per_chunk(self) -> float:
         """Bits that one chunk takes when every token costs log2(vocab_size)."""
-        ...
+        return self.tokens_per_chunk * math.log2(self.vocab_size)
 
     def encode(self, actions: Any) -> Any:
-        """Returns the tokens of actions float [B, T, A] or [T, A] in robot units."""
-        ...
+        """Returns the tokens, in the kind's own shape, of actions float [B, T, A] or [T, A].
 
-    def decode(self, tokens: Any) -> np.ndarray:
+        Raises:
+          TypeError, ValueError: on actions of another type or shape, or NaN or inf.
+        """
+        chunks, single = self.space.check(actions)
+        tokens = self.encode_chunks(chunks)
+        return tokens[0] if single else tokens
+
+    @abc.abstractmethod
+    def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> Any:
+        """Returns the tokens of checked chunks in robot units."""
+
+    @abc.abstractmethod
+    def decode(self, tokens: Any) -> Float[np.ndarray, "*b t a"]:
         """Returns float32 actions in robot units; takes what `encode` or a call returned."""
-        ...
 
+    @abc.abstractmethod
     def __call__(self, actions: Any) -> list[list[int]]:
-        """Returns one flat list of ids per chunk."""
-        ...
+        """Returns one flat list of ids per chunk, coarse first."""
 
+    @property
+    def code_axes(self) -> tuple[int, int, int]:
+        """T, D, L of codes [B, T, D, L], for heads that predict all of a chunk's codes at once.
 
-def check_chunks(
-    actions: Any, shape: tuple[int, int] | None = None
-) -> tuple[Float[np.ndarray, "b t a"], bool]:
-    """Returns float32 chunks [B, T, A] and whether a single [T, A] chunk was given.
+        Raises:
+          ValueError: for a kind without such codes.
+        """
+        raise ValueError(f"tokenizer must give codes [T, D, L] to heads, got kind {self.kind!r}")
 
-    Args:
-      actions: float [B, T, A] or [T, A].
-      shape: the (T, A) that the tokenizer was fitted to; any where None.
+    @property
+    def decoder(self) -> Decoder:
+        """What turns codes into normalised actions inside of a jitted function.
 
-    Raises:
-      TypeError: if the actions are not real numbers.
-      ValueError: on another shape, no chunks, or NaN or inf.
-    """
-    values = np.asarray(actions)
-    if not np.issubdtype(values.dtype, np.floating):
-        raise TypeError(f"actions must be floating point, got {values.dtype}")
-    expected = "[B, T, A] or [T, A]" if shape is None else f"[B, {shape[0]}, {shape[1]}] or {shape}"
-    if values.ndim not in (2, 3) or (shape is not None and values.shape[-2:] != shape):
-        raise ValueError(f"actions must have shape {expected}, got {values.shape}")
-    if values.size == 0:
-        raise ValueError(f"actions must hold at least one value, got shape {values.shape}")
-    if not np.isfinite(values).all():
-        count = int(np.count_nonzero(~np.isfinite(values)))
-        raise ValueError(f"actions must be finite, got {count} NaN or inf of {values.size} values")
-    single = values.ndim == 2
-    return values.astype(np.float32)[None] if single else values.astype(np.float32), single
+        Raises:
+          ValueError: for a kind without codes [T, D, L].
+        """
+        raise ValueError(f"tokenizer must decode codes [T, D, L], got kind {self.kind!r}")
+
+    @property
+    def horizon(self) -> int:
+        """Steps T of a chunk."""
+        return self.space.horizon
+
+    @property
+    def action_dim(self) -> int:
+        """Dims A of an action."""
+        return self.space.action_dim
+
+    @property
+    def normalization(self) -> Normalization:
+        """Robot units <-> normalised."""
+        return self.space.normalization
+
+    @property
+    def version(self) -> str:
+        """16 hex digits over kind, config, weights and space."""
+        described = {"kind": self.kind, "config": self.config_dict(), "space": self.space.to_dict()}
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for path, leaf in sorted(flatten(jax.device_get(self.arrays())).items()):
+            digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()[:16]
 
 
 def is_flat_ids(tokens: Any) -> bool:
     """Whether the tokens are lists of flat ids, one per chunk, as a call returns them."""
-    if not isinstance(tokens, Sequence) or isinstance(tokens, str | bytes):
+    if not _is_list(tokens) or not tokens:
         return False
-    return all(isinstance(ids, Sequence) and not isinstance(ids, str | bytes) for ids in tokens)
+    return all(_is_list(ids) and not any(_is_list(each) for each in ids) for ids in tokens)
 
 
-def check_fitted(value: Any, name: str) -> Any:
-    """Returns the value, or says that `fit` must come first."""
-    if value is None:
-        raise ValueError(f"{name} has not been fitted: call fit(actions) first")
-    return value
+def check_ids(ids: Any, vocab_size: int, name: str = "tokens") -> Int[np.ndarray, "..."]:
+    """Returns tokens as an integer array.
+
+    Raises:
+      TypeError: if they are not integers.
+      ValueError: if one is outside [0, vocab_size).
+    """
+    values = np.asarray(ids)
+    if values.size and not np.issubdtype(values.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, got {values.dtype}")
+    if values.size and (values.min() < 0 or values.max() >= vocab_size):
+        got = f"{values.min()} to {values.max()}"
+        raise ValueError(f"{name} must be in [0, {vocab_size}), got {got}")
+    return values.astype(np.int64)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)

@@ -1,162 +1,180 @@
-"""Action chunks in, tokens out: the tokenizer as users hold it. numpy on both sides.
+"""The reference's tokenizer: an RFSQ autoencoder of one time step, applied to every step.
 
-Axes: B chunks · T steps of a chunk (horizon) · A action dims · D latent dims · L residual layers.
+Axes: B chunks · T steps of a chunk · A action dims · D latent dims · L residual layers · K levels.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import hashlib
-import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from rfsq_jax import rfsq
-from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.parallel.batching import in_blocks
-from rfsq_jax.rfsq import RFSQState
+from rfsq_jax.rfsq import RFSQConfig, RFSQState
+from rfsq_jax.rfsq.layers import AnyArray, step_size
+from rfsq_jax.runs.canonical import canonical
+from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.trees import Params
+from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
 from rfsq_jax.tokenizers import autoencoder
-from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig, Params
-from rfsq_jax.tokenizers.files import load_folder, resolve, save_folder
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.tokenizers.protocol import ActionTokenizer, is_flat_ids
 
 if TYPE_CHECKING:
     from rfsq_jax.training.autoencoder.training import TrainingConfig
 
-HORIZON = 8
 FIT_STEPS = 20_000
 
 
-class Fitted(NamedTuple):
-    """What fitting a tokenizer gives it.
+@dataclasses.dataclass(frozen=True, eq=False)
+class StepDecoder:
+    """Implements `protocol.Decoder`.
 
     Attributes:
-      params: parameters of encoder and decoder.
+      config: sizes.
+      params: of the autoencoder.
       state: the quantiser's constants.
-      normalization: robot units <-> normalised.
     """
 
+    config: AutoencoderConfig
     params: Params
     state: RFSQState
-    normalization: Normalization
+
+    def actions(self, codes: Int[AnyArray, "b t d l"]) -> Float[Array, "b t a"]:
+        """Codes, or those of the first layers -> normalised actions."""
+        return autoencoder.decode(self.config, self.params, self.state, codes)
+
+    def mean_actions(self, levels: Float[AnyArray, "b t d l"]) -> Float[Array, "b t a"]:
+        """Mean levels of all layers, or of the first ones -> normalised actions.
+
+        A layer's grid is centred on its mean residual, so the middle level of the next layer is the
+        mean of what is left: `mean[l]` of a robust tokenizer, 0 of a naive one.
+        """
+        levels = jnp.asarray(levels)
+        if levels.shape[-1] < self.config.rfsq.num_layers:
+            middle = jnp.full_like(levels[..., :1], (self.config.rfsq.num_levels - 1) / 2)
+            levels = jnp.concatenate([levels, middle], axis=-1)
+        return autoencoder.decode_levels(self.config, self.params, self.state, levels)
+
+    def deviation(self, probabilities: Float[AnyArray, "b t d l k"]) -> Float[Array, "b t d"]:
+        """Standard deviation of the latents where each code is distributed like this."""
+        constants = autoencoder.constants(self.config, self.params, self.state)
+        steps = step_size(self.config.rfsq, constants.scale[: probabilities.shape[-2]])
+        levels = jnp.arange(probabilities.shape[-1], dtype=jnp.float32)
+        mean = jnp.einsum("btdlk,k->btdl", probabilities, levels)
+        variance = jnp.einsum("btdlk,k->btdl", probabilities, levels**2) - mean**2
+        return jnp.sqrt(jnp.einsum("btdl,ld->btd", jnp.maximum(variance, 0.0), steps**2))
 
 
-class ActionTokenizer:
-    """A robust RFSQ autoencoder with its normalisation: robot actions <-> int32 codes.
-
-    Make one with `from_pretrained`, or with a config and `fit`.
+class StepTokenizer(ActionTokenizer):
+    """Robot actions <-> codes int32 [B, T, D, L].
 
     Attributes:
       config: sizes of the networks and of the code.
-      horizon: steps T of a chunk.
+      params: of encoder and decoder.
+      state: the quantiser's constants.
     """
 
-    def __init__(self, config: AutoencoderConfig | None = None, horizon: int = HORIZON) -> None:
-        self.config = AutoencoderConfig() if config is None else config
-        self.horizon = horizon
-        self._fitted: Fitted | None = None
+    kind = "step"
+
+    def __init__(
+        self, config: AutoencoderConfig, params: Params, state: RFSQState, space: ActionSpace
+    ) -> None:
+        super().__init__(space)
+        require(
+            config.action_dim == space.action_dim,
+            "action_dim",
+            f"that of the action space ({space.action_dim})",
+            config.action_dim,
+        )
+        self.config = config
+        self.params = jax.device_put(params)
+        self.state = jax.device_put(state)
 
     @classmethod
-    def from_parts(
+    def fit_chunks(
         cls,
-        config: AutoencoderConfig,
-        params: Params,
-        state: RFSQState,
-        normalization: Normalization,
-        horizon: int = HORIZON,
-    ) -> ActionTokenizer:
-        """Returns a fitted tokenizer made of what training gave."""
-        tokenizer = cls(config, horizon)
-        tokenizer._fitted = Fitted(jax.device_put(params), jax.device_put(state), normalization)
-        return tokenizer
-
-    @classmethod
-    def from_pretrained(cls, path_or_name: str | Path) -> ActionTokenizer:
-        """Loads a bundled tokenizer by name ("libero") or a folder that `save_pretrained` wrote.
-
-        Raises:
-          FileNotFoundError: if there is no such name or folder; it lists the names.
-          ValueError: if the files are damaged or of a newer format.
-        """
-        return cls.from_parts(**load_folder(resolve(path_or_name)))
-
-    def save_pretrained(self, path: str | Path) -> None:
-        """Writes config, parameters, constants and normalisation; the folder is whole or absent."""
-        save_folder(Path(path), self.config, *self.fitted, self.horizon)
-
-    def fit(
-        self, actions: Float[np.ndarray, "b t a"], training: TrainingConfig | None = None
-    ) -> ActionTokenizer:
-        """Measures the normalisation and trains on chunks in robot units; returns itself.
+        space: ActionSpace,
+        chunks: Float[np.ndarray, "b t a"],
+        *,
+        training: TrainingConfig | None = None,
+        **options: Any,
+    ) -> StepTokenizer:
+        """Trains on checked chunks in robot units.
 
         Args:
-          actions: float [B, T, A].
-          training: how; by default 20,000 steps of the default recipe.
+          space: of the chunks.
+          chunks: float32 [B, T, A].
+          training: how; by default 20,000 steps of the default recipe, and networks that grow with
+            the number of dims.
+          options: none are known.
         """
         from rfsq_jax.training.autoencoder import training as trainer
         from rfsq_jax.training.loop import LoopConfig
 
-        actions, _ = self._chunks(actions)
+        require(not options, "options", "training, of kind 'step'", ", ".join(options))
         if training is None:
+            model = AutoencoderConfig.for_actions(space.action_dim)
             loop = LoopConfig(steps=FIT_STEPS, evaluate_every=FIT_STEPS)
-            training = trainer.TrainingConfig(model=self.config, loop=loop)
-        normalization = Normalization.fit(actions)
-        chunks = normalization.normalize(actions)
-        params, state = trainer.train(training, chunks, chunks, description="tokenizer")
-        self.config = training.model
-        self._fitted = Fitted(jax.device_put(params), jax.device_put(state), normalization)
-        return self
+            training = trainer.TrainingConfig(model=model, loop=loop)
+        values = space.normalization.normalize(chunks)
+        params, state = trainer.train(
+            training, values, values, spec=space.spec, description="tokenizer"
+        )
+        return cls(training.model, params, state, space)
 
-    @property
-    def fitted(self) -> Fitted:
-        """Parameters, constants and normalisation.
+    @classmethod
+    def from_parts(
+        cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> StepTokenizer:
+        """The inverse of `config_dict` and `arrays`."""
+        options = dict(config)
+        sizes = AutoencoderConfig(rfsq=RFSQConfig(**options.pop("rfsq")), **options)
+        params, state = jax.eval_shape(lambda: autoencoder.init(sizes, jax.random.key(0)))
+        wanted = {"params": params, "quantizer": state._asdict()}
+        check_shapes(WEIGHTS, wanted, dict(arrays))
+        return cls(sizes, arrays["params"], RFSQState(**arrays["quantizer"]), space)
 
-        Raises:
-          RuntimeError: before `fit` or `from_pretrained`.
-        """
-        if self._fitted is None:
-            raise RuntimeError("this tokenizer has no parameters yet; call fit or from_pretrained")
-        return self._fitted
+    def config_dict(self) -> dict[str, Any]:
+        """Sizes of the networks and of the code."""
+        return canonical(self.config)
 
-    @property
-    def version(self) -> str:
-        """16 hex digits over config, parameters, constants and normalisation."""
-        digest = hashlib.sha256(f"{self.config} {self.horizon}".encode())
-        params, state, normalization = self.fitted
-        for leaf in jax.tree.leaves((params, state, normalization.low, normalization.high)):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-        return digest.hexdigest()[:16]
+    def arrays(self) -> dict[str, Any]:
+        """Parameters and the quantiser's constants."""
+        return {"params": self.params, "quantizer": self.state._asdict()}
 
     @property
     def vocab_size(self) -> int:
-        """How many different ids a token can take: the levels of one layer."""
+        """The levels of one layer."""
         return self.config.rfsq.num_levels
 
     @property
     def tokens_per_chunk(self) -> int:
-        """Tokens of one chunk: T * D * L."""
+        """T * D * L."""
         return self.horizon * self.config.rfsq.dim * self.config.rfsq.num_layers
 
     @property
-    def bits_per_chunk(self) -> float:
-        """Bits of one chunk when every token costs log2(vocab_size)."""
-        return self.tokens_per_chunk * math.log2(self.vocab_size)
+    def code_axes(self) -> tuple[int, int, int]:
+        """T, D, L."""
+        return self.horizon, self.config.rfsq.dim, self.config.rfsq.num_layers
 
-    def encode(self, actions: Any) -> Int[np.ndarray, "*b t d l"]:
-        """Actions float [B, T, A] or [T, A], robot units -> codes int32 [B, T, D, L] or [T, D, L].
+    @property
+    def decoder(self) -> StepDecoder:
+        """The half that heads need."""
+        return StepDecoder(self.config, self.params, self.state)
 
-        Raises:
-          ValueError: on another shape, NaN or inf.
-        """
-        chunks, single = self._chunks(actions)
-        params, state, normalization = self.fitted
-        run = functools.partial(autoencoder.encode, self.config, params, state)
-        codes = in_blocks(run, normalization.normalize(chunks))
-        return codes[0] if single else codes
+    def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> Int[np.ndarray, "b t d l"]:
+        """Checked chunks in robot units -> codes int32 [B, T, D, L]."""
+        run = functools.partial(autoencoder.encode, self.config, self.params, self.state)
+        return in_blocks(run, self.normalization.normalize(chunks))
 
     def decode(self, tokens: Any, num_layers: int | None = None) -> Float[np.ndarray, "*b t a"]:
         """Codes -> actions float32 [B, T, A] or [T, A], robot units.
@@ -170,8 +188,7 @@ class ActionTokenizer:
           ValueError: on another shape or a token outside [0, vocab_size).
           TypeError: if the tokens are not integers.
         """
-        params, state, normalization = self.fitted
-        codes = np.asarray(self._unflatten(tokens))
+        codes = np.asarray(self._unflatten(tokens) if is_flat_ids(tokens) else tokens)
         rfsq.require_codes(self.config.rfsq, codes)
         if codes.ndim not in (3, 4) or codes.shape[-3] != self.horizon:
             expected = f"[B, {self.horizon}, D, L] or [{self.horizon}, D, L]"
@@ -179,33 +196,21 @@ class ActionTokenizer:
         single = codes.ndim == 3
 
         def run(block: np.ndarray) -> jax.Array:
-            return autoencoder.decode(self.config, params, state, block, num_layers)
+            return autoencoder.decode(self.config, self.params, self.state, block, num_layers)
 
         values = in_blocks(run, codes[None] if single else codes)
-        actions = normalization.denormalize(values)
+        actions = self.normalization.denormalize(values)
         return actions[0] if single else actions
 
     def __call__(self, actions: Any) -> list[list[int]]:
         """Actions [B, T, A] or [T, A] -> one flat list of ids per chunk, coarse layers first."""
-        codes = self.encode(actions)
-        codes = codes if codes.ndim == 4 else codes[None]
+        codes = self.encode_chunks(self.space.check(actions)[0])
         return np.moveaxis(codes, -1, 1).reshape(len(codes), -1).tolist()
 
-    def _unflatten(self, tokens: Any) -> Any:
-        if not (isinstance(tokens, Sequence) and tokens and isinstance(tokens[0], Sequence)):
-            return tokens
+    def _unflatten(self, tokens: Any) -> Int[np.ndarray, "b t d l"]:
         lengths, layer = {len(ids) for ids in tokens}, self.horizon * self.config.rfsq.dim
         if len(lengths) != 1 or min(lengths) % layer or not min(lengths):
             expected = f"equally long lists of a multiple of {layer} ids"
             raise ValueError(f"tokens must be {expected}, got lengths {sorted(lengths)}")
         codes = np.asarray(tokens).reshape(len(tokens), -1, self.horizon, self.config.rfsq.dim)
         return np.moveaxis(codes, 1, -1)
-
-    def _chunks(self, actions: Any) -> tuple[Float[np.ndarray, "b t a"], bool]:
-        chunks = np.asarray(actions, np.float32)
-        if chunks.ndim not in (2, 3) or chunks.shape[-2:] != (self.horizon, self.config.action_dim):
-            expected = f"[B, {self.horizon}, {self.config.action_dim}] or without B"
-            raise ValueError(f"actions must have shape {expected}, got {chunks.shape}")
-        if not np.isfinite(chunks).all():
-            raise ValueError("actions must be finite, got NaN or inf")
-        return (chunks, False) if chunks.ndim == 3 else (chunks[None], True)

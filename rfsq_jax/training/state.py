@@ -18,24 +18,36 @@ class TrainState:
     Attributes:
       step: int32 [], steps taken.
       params: what the gradient moves.
-      optimizer: the optimiser's state.
-      model: what the model moves itself, such as tracked statistics.
+      opt_state: the optimiser's state.
+      model_state: what the model moves itself, such as tracked statistics; None without any.
+      ema_params: moving averages of the parameters; None where nothing needs them.
     """
 
     # Any: tree maps rebuild the state around shardings and shapes, which are no arrays.
     step: Any
     params: Any
-    optimizer: Any
-    model: Any
+    opt_state: Any
+    model_state: Any = None
+    ema_params: Any = None
 
     @classmethod
-    def create(cls, params: Any, model: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    def create(
+        cls,
+        params: Any,
+        optimizer: optax.GradientTransformation,
+        *,
+        model_state: Any = None,
+        ema_params: Any = None,
+    ) -> TrainState:
         """Returns the state before the first step."""
-        return cls(jnp.zeros((), jnp.int32), params, optimizer.init(params), model)
+        step = jnp.zeros((), jnp.int32)
+        return cls(step, params, optimizer.init(params), model_state, ema_params)
 
     def updated(
-        self, gradients: Any, model: Any, optimizer: optax.GradientTransformation
+        self, gradients: Any, optimizer: optax.GradientTransformation, **changes: Any
     ) -> TrainState:
-        """Returns the state after one step of the optimiser."""
-        updates, moments = optimizer.update(gradients, self.optimizer, self.params)
-        return TrainState(self.step + 1, optax.apply_updates(self.params, updates), moments, model)
+        """Returns the state after one step of the optimiser, and other `changes` of fields."""
+        updates, opt_state = optimizer.update(gradients, self.opt_state, self.params)
+        params = optax.apply_updates(self.params, updates)
+        step = self.step + 1
+        return dataclasses.replace(self, step=step, params=params, opt_state=opt_state, **changes)

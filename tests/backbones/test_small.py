@@ -15,6 +15,7 @@ from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, WeightsMissingE
 from rfsq_jax.backbones.small import weights as weights_module
 from rfsq_jax.backbones.small.instructions import embed_words
 from rfsq_jax.backbones.small.weights import weights_file
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.libero.tasks import available_suites, tasks
 from tests.support.images import pictures, states
 
@@ -53,7 +54,7 @@ def test_rows_do_not_depend_on_their_batch(backbone):
 
 
 def test_early_then_late_is_the_whole(backbone):
-    inputs = backbone.prepare(pictures(), ["a", "b"], states())
+    inputs = backbone.prepare(Observations(pictures(), ["a", "b"], states()))
     early, carry = jax.jit(backbone.early)(backbone.params, inputs)
     late = jax.jit(backbone.late)(backbone.params, carry)
     for name, features in ((EARLY, early), (FINAL, late)):

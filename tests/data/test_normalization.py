@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.chunks import chunk_episodes, episode_chunks
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.errors import reconstruction_errors
@@ -78,17 +79,17 @@ def test_no_chunk_crosses_an_episode(episodes):
 
 
 def test_errors_are_in_robot_units(chunks):
-    normalization = Normalization.fit(chunks)
+    space = ActionSpace.fit(chunks)
     moved = chunks.copy()
     moved[..., 0] += 0.02
     moved[..., 4] += 0.01
     moved[:, 0, 6] *= -1
-    errors = reconstruction_errors(chunks, moved, normalization)
+    errors = reconstruction_errors(chunks, moved, space)
     assert errors["translation_mm"] == pytest.approx(1.0, rel=1e-4)
     assert errors["rotation_deg"] == pytest.approx(np.degrees(0.005), rel=1e-4)
     assert errors["gripper_flips"] == pytest.approx(1 / 8)
     assert errors["max_error"] == pytest.approx(2.0)
-    assert reconstruction_errors(chunks, chunks, normalization)["mse"] == 0.0
+    assert reconstruction_errors(chunks, chunks, space)["mse"] == 0.0
 
 
 @pytest.mark.parametrize(

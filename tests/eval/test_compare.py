@@ -17,16 +17,15 @@ from eval.studies.contenders import (
     swap_evidence,
     there_and_back,
 )
-from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
+from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
+from rfsq_jax.policies.files import load_policy, save_policy
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.step import ActionTokenizer, StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 from tests.support.feature_store import SPEC, make_store
+from tests.support.policies import untrained_parts
 
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 KINDS = {
@@ -41,7 +40,7 @@ KINDS = {
 def tokenizers(chunks):
     naive = AutoencoderConfig(rfsq=RFSQConfig(conditioning="none"))
     loop = LoopConfig(steps=200, steps_per_call=100, evaluate_every=200)
-    fitted = ActionTokenizer(naive).fit(chunks, TrainingConfig(model=naive, loop=loop))
+    fitted = StepTokenizer.fit(chunks, training=TrainingConfig(model=naive, loop=loop))
     return {"naive": fitted, "robust": ActionTokenizer.from_pretrained("libero")}
 
 
@@ -52,10 +51,7 @@ def folder(tokenizers, chunks, tmp_path_factory):
     store = make_store(folder / "features", tokenizers["robust"], chunks[::37][:8], 64, 32)
     for name, config in KINDS.items():
         tokenizer = tokenizers.get(name, tokenizers["robust"])
-        shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-        params = network.init(config, shape, jax.random.key(1))
-        statistics = proprio.fit(store.state)
-        parts = PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
+        parts = untrained_parts(SPEC, config, tokenizer, store.state)
         save_policy(folder / name / "policy", parts)
     return folder
 
@@ -122,7 +118,8 @@ def test_strategy_b_is_naive_heads_and_a_robust_decoder(folder, tmp_path, tokeni
     swapped = load_policy(swap_decoder(ours, theirs, tmp_path / "swapped"))
     naive = load_policy(ours)
     jax.tree.map(np.testing.assert_array_equal, swapped.params, naive.params)
-    assert swapped.tokenizer.version == tokenizers["robust"].version != naive.tokenizer.version
+    assert swapped.token_decoder.version == tokenizers["robust"].version
+    assert swapped.token_decoder.version != naive.token_decoder.version
 
 
 def test_tokenizers_agree_with_themselves_and_reconstruct_as_they_do(tokenizers, chunks):
@@ -142,7 +139,7 @@ def test_perfect_bins_lose_what_lies_outside_and_half_a_bin(folder, chunks):
     actions = chunks[:16]
     back = there_and_back(Contender("bins", path, path), parts, actions)
     assert back is not None
-    normalize = parts.tokenizer.fitted.normalization.normalize
+    normalize = parts.space.normalization.normalize
     inside = np.abs(normalize(actions)) <= 1
     assert np.abs(normalize(back) - normalize(actions))[inside].max() <= 1 / 256 + 1e-5
 

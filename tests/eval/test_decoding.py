@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -13,12 +12,12 @@ from eval.studies.decoding_cost import count_flops
 from eval.studies.decoding_frames import Frames, measure_frames
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
+from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
-from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.policies.files import PolicyParts, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.feature_store import SPEC, make_store
+from tests.support.policies import untrained_parts
 
 TRUNK = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 HELD_OUT = 48
@@ -35,8 +34,8 @@ class Stored:
         shapes = {name: (depth.tokens, depth.width) for name, depth in SPEC.depths.items()}
         self.params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
 
-    def prepare(self, images, instructions, state):
-        return {"ones": np.ones((len(images), 1, 1), np.float32)}
+    def prepare(self, observations):
+        return {"ones": np.ones((len(observations), 1, 1), np.float32)}
 
     def early(self, params, inputs):
         return inputs["ones"] * params["early"][None], inputs["ones"]
@@ -65,21 +64,12 @@ def store(folder, tokenizer) -> FeatureStore:
 
 
 def policy(store, tokenizer, config: HeadsConfig) -> PolicyParts:
-    shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-    return PolicyParts(
-        backbone=SPEC.name,
-        backbone_version=SPEC.version,
-        config=config,
-        shape=shape,
-        params=network.init(config, shape, jax.random.key(0)),
-        statistics=proprio.fit(store.state),
-        tokenizer=tokenizer,
-    )
+    return untrained_parts(SPEC, config, tokenizer, store.state, seed=0)
 
 
 @pytest.fixture(scope="module")
 def parts(store, tokenizer) -> PolicyParts:
-    return policy(store, tokenizer, HeadsConfig(main=TRUNK, draft=TRUNK, readout="expected"))
+    return policy(store, tokenizer, HeadsConfig(main=TRUNK, draft=TRUNK, point_estimate="mean"))
 
 
 @pytest.fixture

@@ -2,26 +2,24 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
 from eval import heads
-from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
+from rfsq_jax.policies.files import save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.conftest import smooth_actions
 from tests.support.feature_store import SPEC, make_store
+from tests.support.policies import untrained_parts
 
-LAYERS = {"main": [0.7, 0.4, 0.9], "commonest_level": [0.2, 0.3, 0.9]}
+LAYERS = {"main": [0.7, 0.4, 0.9], "majority_level": [0.2, 0.3, 0.9]}
 ACTIONS = {"l1": 0.1, "translation_mm": 8.0, "rotation_deg": 0.9, "gripper_f1": 0.97}
 
 
 def write_run(folder, accuracy, features="runs/features/small"):
     folder.mkdir()
-    figures = {"actions": {"argmax": ACTIONS}, "accuracy": accuracy}
+    figures = {"actions": {"mode": ACTIONS}, "accuracy": accuracy}
     results = {"figures": figures, "config": {"features": {"output": features}}}
     (folder / "results.json").write_text(json.dumps(results))
     return folder
@@ -32,7 +30,7 @@ def command(tmp_path, *runs):
 
 
 def test_every_run_gets_its_rows(tmp_path, capsys):
-    tokens = {**LAYERS, "commonest_level_of_dim": [0.3, 0.3, 0.9], "draft": [0.6]}
+    tokens = {**LAYERS, "majority_level_of_dim": [0.3, 0.3, 0.9], "draft": [0.6]}
     runs = [write_run(tmp_path / "robust", tokens), write_run(tmp_path / "bins", {"main": 0.5})]
     assert heads.main(command(tmp_path, *runs)) == 0
     printed = capsys.readouterr().out
@@ -65,10 +63,7 @@ def measured(tmp_path):
     run = write_run(tmp_path / "robust", LAYERS, features=str(tmp_path / "features"))
     trunk = TrunkConfig(width=16, num_heads=2, num_blocks=1)
     config = HeadsConfig(main=trunk, draft=trunk)
-    shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-    params = network.init(config, shape, jax.random.key(1))
-    statistics = proprio.fit(store.state)
-    parts = PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
+    parts = untrained_parts(SPEC, config, tokenizer, store.state)
     save_policy(run / "policy", parts)
     return tmp_path
 

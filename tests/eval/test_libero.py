@@ -8,7 +8,8 @@ import pytest
 from eval import libero, libero_pair
 from rfsq_jax.evaluation import results
 from rfsq_jax.evaluation.protocol import Trial
-from rfsq_jax.policies.token_policy import Policy
+from rfsq_jax.policies import Policy
+from rfsq_jax.policies.token_policy import TokenPolicy
 from tests.policies.test_token_policy import make_parts
 from tests.support.evaluation import Fault, Sums
 from tests.support.fakes import Patches
@@ -32,7 +33,7 @@ class Luckier(Sums):
 
 @pytest.fixture(scope="module")
 def policy():
-    return Policy(make_parts(), Patches())
+    return TokenPolicy(make_parts(), Patches())
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ pytest.importorskip("torch")
 pytest.importorskip("simplejpeg")
 
 from eval import libero
-from rfsq_jax.backbones.options import lasting
+from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.policies import loading as policies
-from rfsq_jax.policies.token_policy import Policy
+from rfsq_jax.libero.tasks import data_set
+from rfsq_jax.policies import Policy
+from rfsq_jax.policies.token_policy import TokenPolicy
 from tests.support.evaluation import Sums
 from tests.support.fakes import write_demonstrations
 from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
@@ -104,8 +105,8 @@ def test_what_cannot_be_played_is_named(
 
 
 def test_variants_of_a_suite_have_its_statistics() -> None:
-    assert policies.data_set(("libero_spatial", "libero_spatial_swap")) == "libero_spatial"
-    assert policies.data_set(("libero_10",)) == "libero_10"
+    assert data_set(("libero_spatial", "libero_spatial_swap")) == "libero_spatial"
+    assert data_set(("libero_10",)) == "libero_10"
 
 
 def test_a_missing_decoder_is_named_before_anything_is_played(
@@ -122,7 +123,7 @@ def test_a_missing_decoder_is_named_before_anything_is_played(
 
 
 def test_a_policy_keeps_what_does_not_hang_on_its_training_pictures() -> None:
-    assert lasting({"jpeg": False, "early_layer": 2}) == {"early_layer": 2}
+    assert OpenVLAOptions().kept({"jpeg": False, "early_layer": 2}) == {"early_layer": 2}
 
 
 @pytest.mark.slow
@@ -152,7 +153,7 @@ def test_heads_on_oft_from_pictures_to_an_episode(
     trained = tmp_path / "heads" / "policy"
     with pytest.raises(ValueError, match="path must be the folder"):
         Policy.from_pretrained(trained)
-    exits = Policy.from_pretrained(trained, path=folder)
+    exits = TokenPolicy.from_pretrained(trained, checkpoint=folder)
     assert exits.parts.backbone_options == {"early_layer": 2}
     monkeypatch.setattr(libero, "LiberoSimulator", Sums)
     options = ["--policy", str(trained), "--checkpoint", str(folder), "--step-limit", "9"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -159,6 +160,9 @@ def test_figures_are_written(tmp_path):
     assert figures["bytes"] == size
 
 
+OF_JPEG_FILES: dict[str, Any] = {"backbone": "openvla-oft", "backbone_options": {"jpeg": False}}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -167,10 +171,10 @@ def test_figures_are_written(tmp_path):
         ({"split": "test"}, "split must be one of"),
         ({"dtype": "float64"}, "dtype must be one of"),
         ({"held_out": 1.0}, "held_out must be in"),
-        ({"backbone_options": {"jpeg": False}}, "without jpeg False where pictures are drawn"),
+        ({**OF_JPEG_FILES}, "backbone_options must be without jpeg False"),
         (
-            {"backbone_options": {"jpeg": False}, "images": (Path("a"),), "demos": (Path("b"),)},
-            "without jpeg False where pictures are drawn",
+            {**OF_JPEG_FILES, "images": (Path("a"),), "demos": (Path("b"),)},
+            "backbone_options must be without jpeg False",
         ),
     ],
 )
@@ -180,10 +184,16 @@ def test_options_validate_themselves(options, message, unchecked_types):
 
 
 def test_stored_images_may_be_out_of_jpeg_files():
-    options: dict[str, bool | int | str] = {"jpeg": False}
-    run = FeaturesRun(images=(Path("a"),), backbone_options=options)
-    assert run.all_backbone_options == options
-    assert run.identity() != FeaturesRun(images=(Path("a"),)).identity()
+    run = FeaturesRun(images=(Path("a"),), **OF_JPEG_FILES)
+    assert run.as_tensorflow
+    plain = FeaturesRun(images=(Path("a"),), backbone="openvla-oft")
+    assert not plain.as_tensorflow
+    assert run.identity() != plain.identity()
+
+
+def test_options_of_another_backbone_are_refused():
+    with pytest.raises(ValueError, match=r"option must be one of resolution, .* got 'jpeg'"):
+        FeaturesRun(backbone_options={"jpeg": False})
 
 
 def test_no_files_and_another_horizon_are_refused(tmp_path):

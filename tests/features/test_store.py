@@ -94,21 +94,20 @@ def test_rows_and_depths_that_do_not_exist_are_refused(store):
 
 
 def test_features_fit_their_heads_or_are_refused(store):
-    tokenizer = ActionTokenizer.from_pretrained("libero")
-    store.require(SPEC, tokenizer)
+    space = ActionTokenizer.from_pretrained("libero").space
+    store.require(SPEC, space)
     others = {
         "backbone": dataclasses.replace(SPEC, version="ffffffffffffffff"),
         "depths": dataclasses.replace(SPEC, depths={**SPEC.depths, EARLY: Depth(9, 4, 8)}),
     }
     for field, spec in others.items():
         with pytest.raises(ValueError, match=f"features' {field} must be .* got"):
-            store.require(spec, tokenizer)
-    params, state, normalization = tokenizer.fitted
-    longer = ActionTokenizer.from_parts(tokenizer.config, params, state, normalization, horizon=4)
+            store.require(spec, space)
+    longer = dataclasses.replace(space, horizon=4)
     with pytest.raises(ValueError, match=r"chunk shape .* \(4, 7\), got \(8, 7\)"):
         store.require(SPEC, longer)
-    shifted = Normalization(normalization.low - 0.1, normalization.high)
-    other = ActionTokenizer.from_parts(tokenizer.config, params, state, shifted)
+    shifted = Normalization(space.normalization.low - 0.1, space.normalization.high)
+    other = dataclasses.replace(space, normalization=shifted)
     with pytest.raises(ValueError, match="action statistics"):
         store.require(SPEC, other)
 

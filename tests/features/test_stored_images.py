@@ -99,7 +99,7 @@ def test_images_that_do_not_fit_are_named(tmp_path, images, message):
 def test_only_jpeg_files_are_taken_for_jpeg_files(tmp_path, monkeypatch):
     """Pixels of HDF5 went through none; the PNG files of the RLDS folder are none."""
     write_both(tmp_path)
-    options = {"backbone_options": {"jpeg": False}}
+    options = {"backbone": "openvla-oft", "backbone_options": {"jpeg": False}}
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(DecoderMissingError, match="simplejpeg"):

@@ -1,5 +1,6 @@
 """Work that is not needed is not done, and thresholds are the best that the bound allows."""
 
+import dataclasses
 import functools
 import math
 
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from rfsq_jax import rfsq
 from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.heads import early_exit as exits
-from rfsq_jax.heads.config import Readout
-from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
+from rfsq_jax.heads.config import PointEstimate
+from rfsq_jax.heads.prediction import Predictor, confidence, of_logits, prefix_actions
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.tokenizers.step import StepDecoder
 from tests.support.heads import CODES, SHAPE, features, heads, states
 
 BATCH = 5
@@ -26,7 +28,7 @@ MODEL = AutoencoderConfig(rfsq=RFSQConfig(dim=CODES.dim, num_layers=CODES.num_la
 
 PARAMS, STATE = autoencoder.init(MODEL, jax.random.key(0))
 MEAN = 0.3 * jax.random.normal(jax.random.key(1), STATE.mean.shape)
-DECODER = Decoder(MODEL, PARAMS, RFSQState(MEAN, STATE.scale))
+DECODER = StepDecoder(MODEL, PARAMS, RFSQState(MEAN, STATE.scale))
 BOTH = heads()
 
 
@@ -39,7 +41,7 @@ class CountingBackbone:
         self.params = {}
         self.rows: list[int] = []
 
-    def prepare(self, images, instructions, state):
+    def prepare(self, observations):
         raise NotImplementedError
 
     def embed(self, images, instructions, state, depth="final"):
@@ -53,22 +55,25 @@ class CountingBackbone:
         return carry
 
 
+def predictor(point_estimate: PointEstimate) -> Predictor:
+    return Predictor(BOTH, "tokens", DECODER, point_estimate)
+
+
 @functools.cache
-def program(readout: Readout, block: int):
+def program(point_estimate: PointEstimate, block: int):
     """The decision as one program, and the backbone that counts for it."""
     backbone = CountingBackbone()
 
     @jax.jit
     def act(inputs, state, threshold):
-        return exits.early_exit(
-            backbone, BOTH, DECODER, readout, {}, inputs, state, threshold, block
-        )
+        heads = predictor(point_estimate)
+        return exits.early_exit(backbone, heads, {}, inputs, state, threshold, block)
 
     return act, backbone.rows
 
 
-def run(threshold: float, readout: Readout = "argmax", block: int = 2):
-    act, rows = program(readout, block)
+def run(threshold: float, point_estimate: PointEstimate = "mode", block: int = 2):
+    act, rows = program(point_estimate, block)
     rows.clear()
     result = act(inputs(), states(BATCH), threshold)
     jax.effects_barrier()
@@ -119,21 +124,21 @@ def test_a_block_without_rows_is_refused():
         exits.run_where(jnp.array([True]), lambda x: x, jnp.ones(1), jnp.ones(1), 0)
 
 
-@pytest.mark.parametrize("readout", ["argmax", "expected"])
-def test_a_threshold_above_everything_is_the_main_head(readout):
-    result, rows = run(exits.NEVER, readout)
-    main = predict_main(BOTH, "tokens", DECODER, inputs()["final"], states(BATCH))
-    expected = main.expected if readout == "expected" else main.actions
+@pytest.mark.parametrize("point_estimate", ["mode", "mean"])
+def test_a_threshold_above_everything_is_the_main_head(point_estimate):
+    result, rows = run(exits.NEVER, point_estimate)
+    main = predictor(point_estimate).main(inputs()["final"], states(BATCH))
+    expected = main.mean if point_estimate == "mean" else main.mode
     np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-5)
     assert not result.exited.any()
     assert rows == [2, 2, 2]
 
 
-@pytest.mark.parametrize("readout", ["argmax", "expected"])
-def test_a_threshold_below_everything_is_the_draft_and_the_late_part_rests(readout):
-    result, rows = run(-math.inf, readout)
+@pytest.mark.parametrize("point_estimate", ["mode", "mean"])
+def test_a_threshold_below_everything_is_the_draft_and_the_late_part_rests(point_estimate):
+    result, rows = run(-math.inf, point_estimate)
     logits = BOTH.draft(inputs()["early"], states(BATCH))
-    expected = exits.prefix_actions(DECODER, logits, readout)
+    expected = prefix_actions(DECODER, logits, point_estimate)
     np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-6)
     assert result.exited.all()
     assert rows == []
@@ -155,20 +160,25 @@ def test_confidence_is_the_spread_of_sampled_latents():
     sampled = jax.random.categorical(jax.random.key(4), logits, shape=(5000, *logits.shape[:-1]))
     latents = rfsq.decode(MODEL.rfsq, DECODER.state, sampled)
     spread = np.asarray(latents).std(axis=0).mean(axis=(1, 2))
-    np.testing.assert_allclose(exits.confidence(DECODER, logits), -spread, rtol=0.03)
+    np.testing.assert_allclose(confidence(DECODER, logits), -spread, rtol=0.03)
 
 
 def test_a_certain_draft_has_confidence_zero():
     logits = 50.0 * jax.nn.one_hot(jnp.full((1, 4, CODES.dim, CODES.coarse), 6), 7)
-    np.testing.assert_allclose(exits.confidence(DECODER, logits), 0.0, atol=1e-6)
+    np.testing.assert_allclose(confidence(DECODER, logits), 0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("readout", ["argmax", "expected"])
-def test_the_expected_residual_is_the_next_layers_mean(readout):
+@pytest.mark.parametrize("point_estimate", ["mode", "mean"])
+def test_the_expected_residual_is_the_next_layers_mean(point_estimate):
     logits = BOTH.draft(inputs()["early"], states(BATCH))
-    moved = DECODER._replace(state=RFSQState(MEAN.at[0].add(MEAN[CODES.coarse]), STATE.scale))
-    expected = getattr(of_logits(moved, logits), "expected" if readout == "expected" else "actions")
-    found = exits.prefix_actions(DECODER, logits, readout)
+    prefix = dataclasses.replace(MODEL.rfsq, num_layers=CODES.coarse)
+    moved = dataclasses.replace(
+        DECODER,
+        config=dataclasses.replace(MODEL, rfsq=prefix),
+        state=RFSQState(MEAN.at[0].add(MEAN[CODES.coarse]), STATE.scale),
+    )
+    expected = of_logits(moved, logits).actions(point_estimate)
+    found = prefix_actions(DECODER, logits, point_estimate)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -209,6 +219,6 @@ def test_the_curve_runs_from_the_main_head_to_the_draft():
     draft, main = np.full(4, 3.0, np.float32), np.full(4, 2.0, np.float32)
     flops, seconds = exits.Cost(100.0, 40.0, 110.0), exits.Cost(1.0, 0.5, 1.25)
     points = exits.curve(confidence, draft, main, [math.inf, 2.0, -math.inf], flops, seconds)
-    assert points[0] == (math.inf, 0.0, 1.1, 1.25, 1.0)
-    assert points[1] == pytest.approx((2.0, 0.5, 0.75, 0.875, 1.25))
-    assert points[2] == (-math.inf, 1.0, 0.4, 0.5, 1.5)
+    assert dataclasses.astuple(points[0]) == (math.inf, 0.0, 1.1, 1.25, 1.0)
+    assert dataclasses.astuple(points[1]) == pytest.approx((2.0, 0.5, 0.75, 0.875, 1.25))
+    assert dataclasses.astuple(points[2]) == (-math.inf, 1.0, 0.4, 0.5, 1.5)

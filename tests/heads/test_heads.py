@@ -93,7 +93,7 @@ def test_the_draft_costs_a_fraction_of_the_main_head():
         (TrunkConfig, {"dtype": "float64"}, "dtype must be one of"),
         (HeadsConfig, {"kind": "diffusion"}, "kind must be one of"),
         (HeadsConfig, {"kind": "bins"}, "draft must be None for bins"),
-        (HeadsConfig, {"readout": "mode"}, "readout must be one of"),
+        (HeadsConfig, {"point_estimate": "argmax"}, "point_estimate must be one of"),
         (CodeShape, {"coarse": 8}, "coarse must be below num_layers"),
     ],
 )

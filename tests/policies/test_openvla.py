@@ -16,7 +16,7 @@ pytest.importorskip("simplejpeg")
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.openvla import model
 from rfsq_jax.evaluation.play.batched_policy import Actor
-from rfsq_jax.policies.openvla import OriginalPolicy
+from rfsq_jax.policies.openvla import OpenVLAPolicy
 from rfsq_jax.policies.token_policy import Observations
 from tests.support.images import pictures
 from tests.support.openvla_checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
@@ -26,18 +26,18 @@ LOW, HIGH = (np.array(STATISTICS["action"][name]) for name in ("q01", "q99"))
 
 
 @pytest.fixture(scope="module")
-def oft(tmp_path_factory: pytest.TempPathFactory) -> OriginalPolicy:
+def oft(tmp_path_factory: pytest.TempPathFactory) -> OpenVLAPolicy:
     return policy_of("openvla-oft", write_checkpoint(tmp_path_factory.mktemp("oft"), TINY_OFT))
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> OriginalPolicy:
+def base(tmp_path_factory: pytest.TempPathFactory) -> OpenVLAPolicy:
     return policy_of("openvla", write_checkpoint(tmp_path_factory.mktemp("base"), TINY))
 
 
-def policy_of(name: str, folder: Path, **options: Any) -> OriginalPolicy:
+def policy_of(name: str, folder: Path, **options: Any) -> OpenVLAPolicy:
     backbone: Any = get_backbone(name, path=folder, **OPTIONS, **options)
-    return OriginalPolicy(backbone)
+    return OpenVLAPolicy(backbone)
 
 
 def observations(batch: int = 3) -> Observations:
@@ -47,11 +47,11 @@ def observations(batch: int = 3) -> Observations:
     )
 
 
-def features(policy: OriginalPolicy, seen: Observations) -> Any:
+def features(policy: OpenVLAPolicy, seen: Observations) -> Any:
     return policy.backbone.embed(seen.images, seen.instructions, seen.state)
 
 
-def test_oft_answers_with_its_l1_head_in_robot_units(oft: OriginalPolicy) -> None:
+def test_oft_answers_with_its_l1_head_in_robot_units(oft: OpenVLAPolicy) -> None:
     seen = observations()
     states = features(oft, seen)
     normal = np.asarray(model.regress(oft.backbone.params["head"], TINY_OFT, states))
@@ -64,12 +64,12 @@ def test_oft_answers_with_its_l1_head_in_robot_units(oft: OriginalPolicy) -> Non
     assert np.ptp(expected, axis=1).max() > 0.01
 
 
-def test_the_base_model_answers_one_step_of_seven_tokens(base: OriginalPolicy) -> None:
+def test_the_base_model_answers_one_step_of_seven_tokens(base: OpenVLAPolicy) -> None:
     seen = observations()
-    inputs = base.backbone.prepare(seen.images, seen.instructions, seen.state)
+    inputs = base.backbone.prepare(seen)
     names = ("pixels", "prompt", "lengths")
     arrays = (jnp.asarray(inputs[name]) for name in names)
-    tokens = np.asarray(model.decode(base.backbone.params, base.backbone.config, *arrays))
+    tokens = np.asarray(model.decode(base.backbone.params, base.model.config, *arrays))
     got = base.act(seen)
     assert (base.horizon, got.shape) == (1, (3, 1, 7))
     edges = np.linspace(-1, 1, 256)
@@ -82,7 +82,7 @@ def test_the_base_model_answers_one_step_of_seven_tokens(base: OriginalPolicy) -
 
 @pytest.mark.parametrize(("raw", "command"), [(0.02, 1.0), (0.49, 1.0), (0.51, -1.0), (1.1, -1.0)])
 def test_closing_is_zero_for_the_model_and_plus_one_for_the_robot(
-    oft: OriginalPolicy, raw: float, command: float
+    oft: OpenVLAPolicy, raw: float, command: float
 ) -> None:
     answer = np.zeros((1, 8, 7), np.float32)
     answer[..., 6] = raw
@@ -94,7 +94,7 @@ def test_closing_is_zero_for_the_model_and_plus_one_for_the_robot(
     # The gripper's numbers are not restored: 0.0, 0.004, -0.004 and -1 close, 0.996 and 0.502 open.
     [(31872, 1.0), (31871, 1.0), (31873, 1.0), (31999, 1.0), (31744, -1.0), (31807, -1.0)],
 )
-def test_tokens_close_and_open(base: OriginalPolicy, token: int, command: float) -> None:
+def test_tokens_close_and_open(base: OpenVLAPolicy, token: int, command: float) -> None:
     answer = np.full((2, 7), 31872)
     answer[:, 6] = token
     got = base._to_robot(answer)
@@ -108,7 +108,7 @@ def test_tokens_close_and_open(base: OriginalPolicy, token: int, command: float)
 def test_rows_do_not_see_each_other_and_answers_repeat(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    policy: OriginalPolicy = request.getfixturevalue(name)
+    policy: OpenVLAPolicy = request.getfixturevalue(name)
     seen = observations()
     together = policy.act(seen)
     np.testing.assert_array_equal(policy.act(seen), together)
@@ -118,17 +118,17 @@ def test_rows_do_not_see_each_other_and_answers_repeat(
         np.testing.assert_allclose(policy.act(alone)[0], together[i], atol=1e-4)
 
 
-def test_versions_know_the_statistics(base: OriginalPolicy) -> None:
+def test_versions_know_the_statistics(base: OpenVLAPolicy) -> None:
     """They change no feature of the base model, but its actions."""
-    other = copy.copy(base.backbone)
-    other.statistics = copy.copy(base.backbone.statistics)
-    assert OriginalPolicy(other).version == base.version
+    other = copy.copy(base.model)
+    other.statistics = copy.copy(base.model.statistics)
+    assert OpenVLAPolicy(other).version == base.version
     object.__setattr__(other.statistics, "low", LOW - 1)
-    assert OriginalPolicy(other).version != base.version
+    assert OpenVLAPolicy(other).version != base.version
 
 
-def test_a_model_must_see_and_have_statistics(oft: OriginalPolicy, tmp_path: Path) -> None:
-    folder = oft.backbone.folder
+def test_a_model_must_see_and_have_statistics(oft: OpenVLAPolicy, tmp_path: Path) -> None:
+    folder = oft.model.folder
     for options in ({"blind": True}, {"features": "last"}):
         with pytest.raises(ValueError, match="must see pictures and have its action states"):
             policy_of("openvla-oft", folder, **options)

@@ -4,18 +4,15 @@ import dataclasses
 import json
 import threading
 
-import jax
 import numpy as np
 import pytest
 
-from rfsq_jax.heads import network
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.heads.proprio import ProprioStatistics
-from rfsq_jax.policies.files import PolicyParts
-from rfsq_jax.policies.token_policy import Observations, Policy
+from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
+from rfsq_jax.policies import Observations, Policy
+from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.fakes import SPEC, Patches
+from tests.support.policies import untrained_parts
 
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 
@@ -23,18 +20,7 @@ SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 def make_parts(config: HeadsConfig | None = None, threshold: float | None = -1.0):
     tokenizer = ActionTokenizer.from_pretrained("libero")
     config = HeadsConfig(main=SMALL, draft=SMALL) if config is None else config
-    codes = CodeShape.of(tokenizer.config, tokenizer.horizon)
-    shape = HeadsShape.of(SPEC, codes, 7)
-    return PolicyParts(
-        backbone=SPEC.name,
-        backbone_version=SPEC.version,
-        config=config,
-        shape=shape,
-        params=network.init(config, shape, jax.random.key(1)),
-        statistics=ProprioStatistics(np.zeros(8, np.float32), np.ones(8, np.float32)),
-        tokenizer=tokenizer,
-        threshold=threshold,
-    )
+    return untrained_parts(SPEC, config, tokenizer, threshold=threshold)
 
 
 def observe(batch=3, seed=0):
@@ -48,7 +34,7 @@ def observe(batch=3, seed=0):
 
 @pytest.fixture(scope="module")
 def policy():
-    return Policy(make_parts(), Patches())
+    return TokenPolicy(make_parts(), Patches())
 
 
 def test_a_chunk_for_every_environment(policy):
@@ -72,7 +58,9 @@ def test_environments_do_not_see_each_other(policy):
 
 
 def test_pictures_words_and_state_all_matter():
-    policy = Policy(make_parts(HeadsConfig(main=SMALL, draft=None, readout="expected")), Patches())
+    policy = TokenPolicy(
+        make_parts(HeadsConfig(main=SMALL, draft=None, point_estimate="mean")), Patches()
+    )
     seen = observe(2)
     base = policy.act(seen)
     changes = {
@@ -85,19 +73,19 @@ def test_pictures_words_and_state_all_matter():
         assert np.abs(policy.act(changed) - base).max() > 1e-5, field
 
 
-@pytest.mark.parametrize("readout", ["argmax", "expected"])
-def test_speculation_changes_no_action(readout):
-    config = HeadsConfig(main=SMALL, draft=SMALL, readout=readout)
+@pytest.mark.parametrize("point_estimate", ["mode", "mean"])
+def test_speculation_changes_no_action(point_estimate):
+    config = HeadsConfig(main=SMALL, draft=SMALL, point_estimate=point_estimate)
     parts, seen = make_parts(config), observe(4)
-    greedy = Policy(parts, Patches()).act(seen)
-    np.testing.assert_array_equal(Policy(parts, Patches(), "speculative").act(seen), greedy)
+    greedy = TokenPolicy(parts, Patches()).act(seen)
+    np.testing.assert_array_equal(TokenPolicy(parts, Patches(), "speculative").act(seen), greedy)
 
 
 def test_early_exit_goes_from_all_draft_to_all_main():
     seen = observe(4)
-    main = Policy(make_parts(), Patches()).act(seen)
-    never = Policy(make_parts(threshold=1e9), Patches(), "early_exit").act(seen)
-    always = Policy(make_parts(threshold=-1e9), Patches(), "early_exit").act(seen)
+    main = TokenPolicy(make_parts(), Patches()).act(seen)
+    never = TokenPolicy(make_parts(threshold=1e9), Patches(), "early_exit").act(seen)
+    always = TokenPolicy(make_parts(threshold=-1e9), Patches(), "early_exit").act(seen)
     np.testing.assert_allclose(never, main, atol=1e-5)
     assert np.abs(always - main).max() > 1e-3
 
@@ -105,13 +93,13 @@ def test_early_exit_goes_from_all_draft_to_all_main():
 @pytest.mark.parametrize("kind", ["bins", "regression"])
 def test_the_heads_to_be_beaten_act_too(kind):
     config = HeadsConfig(kind=kind, main=SMALL, draft=None)
-    actions = Policy(make_parts(config, None), Patches()).act(observe(2))
+    actions = TokenPolicy(make_parts(config, None), Patches()).act(observe(2))
     assert actions.shape == (2, 8, 7)
 
 
 def test_saved_and_loaded_it_acts_the_same(policy, tmp_path):
     policy.save_pretrained(tmp_path / "p")
-    loaded = Policy.from_pretrained(tmp_path / "p", backbone=Patches())
+    loaded = TokenPolicy.from_pretrained(tmp_path / "p", backbone=Patches())
     np.testing.assert_array_equal(loaded.act(observe()), policy.act(observe()))
     assert loaded.parts.config == policy.parts.config
     assert loaded.parts.shape == policy.parts.shape
@@ -137,7 +125,7 @@ def test_threads_get_their_own_answers(policy):
 def test_another_backbone_is_refused():
     for change in ({"version": "ffffffffffffffff"}, {"name": "other"}):
         with pytest.raises(ValueError, match="backbone must be 'patches' of version 0011"):
-            Policy(make_parts(), Patches(dataclasses.replace(SPEC, **change)))
+            TokenPolicy(make_parts(), Patches(dataclasses.replace(SPEC, **change)))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +138,7 @@ def test_another_backbone_is_refused():
 )
 def test_modes_that_cannot_work_are_refused(parts, mode, message, unchecked_types):
     with pytest.raises(ValueError, match=message):
-        Policy(make_parts(**parts), Patches(), mode)
+        TokenPolicy(make_parts(**parts), Patches(), mode)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
-from rfsq_jax.data.observations import check_images, check_instructions, check_state
+from rfsq_jax.data.observations import Observations
 
 SPEC = BackboneSpec(
     name="patches",
@@ -29,12 +29,10 @@ class Patches:
         self.spec = spec
         self.params = {"kernel": jax.random.normal(jax.random.key(0), (3, 5))}
 
-    def prepare(self, images, instructions, state):
-        check_images(images, 2)
-        check_instructions(instructions, len(images))
-        check_state(state, len(images))
-        words = np.array([[len(each)] * 3 for each in instructions], np.float32)
-        return {"images": images, "words": words / 50}
+    def prepare(self, observations):
+        observations.check(cameras=2)
+        words = np.array([[len(each)] * 3 for each in observations.instructions], np.float32)
+        return {"images": observations.images, "words": words / 50}
 
     def early(self, params, inputs):
         cut = inputs["images"].astype(jnp.float32) / 128 - 1
@@ -47,16 +45,18 @@ class Patches:
         return jnp.tanh(carry @ params["kernel"])
 
     def embed(self, images, instructions, state, depth=FINAL):
-        early, carry = self.early(self.params, self.prepare(images, instructions, state))
+        early, carry = self.early(
+            self.params, self.prepare(Observations(images, instructions, state))
+        )
         return early if depth == EARLY else self.late(self.params, carry)
 
 
 class SlowPatches(Patches):
     """As slow as a real backbone, to be killed at work."""
 
-    def prepare(self, images, instructions, state):
+    def prepare(self, observations):
         time.sleep(0.05)
-        return super().prepare(images, instructions, state)
+        return super().prepare(observations)
 
 
 def write_demonstrations(path, lengths, seed=0, images=True):

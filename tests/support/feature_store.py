@@ -8,7 +8,7 @@ from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.features.shards import write_shard
 from rfsq_jax.features.store import MANIFEST, FeatureStore, Manifest
 from rfsq_jax.runs.files import write_json
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers import ActionTokenizer
 
 SPEC = BackboneSpec(
     name="fake",
@@ -21,12 +21,17 @@ SPEC = BackboneSpec(
 
 
 def make_store(
-    folder: Path, tokenizer: ActionTokenizer, chunks: np.ndarray, count: int, held_out: int
+    folder: Path,
+    tokenizer: ActionTokenizer,
+    chunks: np.ndarray,
+    count: int,
+    held_out: int,
+    spec: BackboneSpec = SPEC,
 ) -> FeatureStore:
     """Features whose image tokens show which of a few chunks follows; the rest shows nothing."""
     rng = np.random.default_rng(0)
     features = {}
-    for name, depth in SPEC.depths.items():
+    for name, depth in spec.depths.items():
         codes = rng.normal(size=(len(chunks), depth.tokens, depth.width))
         noise = 0.1 * rng.normal(size=(count, depth.tokens, depth.width))
         codes[:, depth.image_tokens :] = codes[0, depth.image_tokens :]
@@ -41,10 +46,10 @@ def make_store(
     }
     write_shard(folder / "shard-00000", features, columns)
     manifest = Manifest(
-        backbone=SPEC.name,
-        version=SPEC.version,
-        depths=SPEC.depths,
-        action_statistics=tokenizer.fitted.normalization,
+        backbone=spec.name,
+        version=spec.version,
+        depths=spec.depths,
+        action_statistics=tokenizer.normalization,
         dtype="float16",
         instructions=("do it",),
         shards=("shard-00000",),

@@ -12,8 +12,9 @@ CODES = CodeShape(horizon=4, dim=3, num_layers=5, num_levels=7, coarse=2)
 SHAPE = HeadsShape(
     early=Depth(tokens=7, width=5, image_tokens=6),
     final=Depth(tokens=9, width=8, image_tokens=8),
-    codes=CODES,
+    horizon=CODES.horizon,
     action_dim=7,
+    tokens=CODES,
 )
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=2)
 TOKENS = HeadsConfig(main=SMALL, draft=TrunkConfig(width=8, num_heads=1, num_blocks=1))

@@ -42,12 +42,12 @@ def test_values_beyond_the_range_take_the_outer_bins():
 
 
 def test_eight_bits_for_every_value(chunks):
-    tok = BinTokenizer().fit(chunks)
+    tok = BinTokenizer.fit(chunks)
     assert (tok.vocab_size, tok.tokens_per_chunk, tok.bits_per_chunk) == (256, 56, 448.0)
 
 
 def test_a_call_and_encode_carry_the_same_tokens(chunks):
-    tok = BinTokenizer().fit(chunks)
+    tok = BinTokenizer.fit(chunks)
     tokens = tok.encode(chunks[:4])
     assert tokens.shape == (4, 8, 7)
     assert np.array(tok(chunks[:4])).reshape(4, 8, 7).tolist() == tokens.tolist()
@@ -56,7 +56,7 @@ def test_a_call_and_encode_carry_the_same_tokens(chunks):
 
 
 def test_actions_within_the_quantiles_come_back_to_half_a_bin(chunks):
-    tok = BinTokenizer().fit(chunks)
+    tok = BinTokenizer.fit(chunks)
     x, y = (tok.normalization.normalize(a) for a in (chunks, tok.decode(tok.encode(chunks))))
     inside = np.abs(x) <= 1
     assert inside.mean() > 0.95
@@ -64,7 +64,7 @@ def test_actions_within_the_quantiles_come_back_to_half_a_bin(chunks):
 
 
 def test_bad_tokens_are_refused(chunks):
-    tok = BinTokenizer().fit(chunks)
+    tok = BinTokenizer.fit(chunks)
     with pytest.raises(ValueError, match=r"in \[0, 256\), got 0 to 256"):
         tok.decode(np.where(np.arange(7) == 0, 256, 0) * np.ones((8, 7), np.int32))
     with pytest.raises(TypeError, match="integers, got float"):
@@ -75,6 +75,6 @@ def test_bad_tokens_are_refused(chunks):
         tok.decode([[1, 2, 3]])
 
 
-def test_too_few_bins_are_refused():
+def test_too_few_bins_are_refused(chunks):
     with pytest.raises(ValueError, match="num_bins must be at least 2, got 1"):
-        BinTokenizer(num_bins=1)
+        BinTokenizer.fit(chunks, num_bins=1)

@@ -86,7 +86,7 @@ def test_merges_match_byte_pair_encoding_by_hand():
 
 
 def test_a_finer_scale_costs_more_and_errs_less(chunks):
-    toks = [FastTokenizer(scale).fit(chunks) for scale in (2.0, 4.0, 10.0, 20.0)]
+    toks = [FastTokenizer.fit(chunks, scale=scale) for scale in (2.0, 4.0, 10.0, 20.0)]
     errors = [np.mean((tok.decode(tok(chunks)) - chunks) ** 2) for tok in toks]
     assert sorted(errors, reverse=True) == errors
     bits = [tok.bits_per_chunk for tok in toks]
@@ -94,7 +94,7 @@ def test_a_finer_scale_costs_more_and_errs_less(chunks):
 
 
 def test_fit_is_deterministic(fitted, chunks):
-    again = FastTokenizer(10.0).fit(chunks)
+    again = FastTokenizer.fit(chunks, scale=10.0)
     assert again(chunks) == fitted(chunks)
 
 
@@ -106,10 +106,10 @@ def test_a_single_chunk_is_a_flat_list(fitted, chunks):
 
 def test_a_coefficient_that_fit_never_saw_is_an_error_unless_clipped(chunks):
     wild = chunks[:1] * np.float32(40)
-    strict = FastTokenizer(10.0).fit(chunks)
+    strict = FastTokenizer.fit(chunks, scale=10.0)
     with pytest.raises(ValueError, match=r"coefficients must be in .* at chunk 0, frequency \d"):
         strict(wild)
-    clipping = FastTokenizer(10.0, clip_coefficients=True).fit(chunks)
+    clipping = FastTokenizer.fit(chunks, scale=10.0, clip_coefficients=True)
     low, high = clipping.coefficient_range
     found = clipping.decode_coefficients(clipping(wild))
     assert (found.min(), found.max()) == (low, high)
@@ -130,15 +130,15 @@ def test_ids_that_spell_no_chunk_are_an_error(fitted, chunks):
 
 def test_an_alphabet_larger_than_the_vocabulary_is_refused(chunks):
     with pytest.raises(ValueError, match=r"vocab_size must be at least .* got 16"):
-        FastTokenizer(scale=20.0, vocab_size=16).fit(chunks)
+        FastTokenizer.fit(chunks, scale=20.0, vocab_size=16)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_scale_that_is_not_positive_is_refused(scale):
+def test_a_scale_that_is_not_positive_is_refused(scale, chunks):
     with pytest.raises(ValueError, match="scale must be positive and finite"):
-        FastTokenizer(scale=scale)
+        FastTokenizer.fit(chunks, scale=scale)
 
 
 @pytest.fixture(scope="module")
 def fitted(chunks):
-    return FastTokenizer(10.0).fit(chunks)
+    return FastTokenizer.fit(chunks, scale=10.0)

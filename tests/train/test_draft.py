@@ -7,12 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.feature_store import SPEC, make_store
+from tests.support.policies import untrained_parts
 from train import draft as command
 
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
@@ -26,12 +25,11 @@ def options(chunks, tmp_path, monkeypatch) -> list[str]:
     tokenizer = ActionTokenizer.from_pretrained("libero")
     store = make_store(tmp_path / "features", tokenizer, chunks[::37][:4], 96, 48)
     config = HeadsConfig(main=SMALL, draft=SMALL)
-    shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-    params = network.init(config, shape, jax.random.key(1))
-    statistics = proprio.fit(store.state)
-    parts = PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
+    parts = untrained_parts(SPEC, config, tokenizer, store.state)
     save_policy(tmp_path / "policy", parts)
-    monkeypatch.setattr(command, "get_backbone", lambda name: types.SimpleNamespace(spec=SPEC))
+    fake = types.SimpleNamespace(spec=SPEC)
+    monkeypatch.setattr(command, "backbone_options", lambda name, options: None)
+    monkeypatch.setattr(command, "make_backbone", lambda *_: fake)
     places = ["--policy", str(tmp_path / "policy"), "--features", str(tmp_path / "features")]
     return [*places, "--output", str(tmp_path / "run"), *SHORT]
 

@@ -35,9 +35,10 @@ from rfsq_jax.backbones.protocol import (
     Params,
     require_depth,
 )
-from rfsq_jax.data.observations import check_images, check_instructions, check_state
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.parallel.sharding import make_mesh
+from rfsq_jax.runs.canonical import canonical
 from rfsq_jax.runs.checks import require
 
 BASE, OFT = "openvla", "openvla-oft"
@@ -51,6 +52,14 @@ PREPROCESSING = (
 )
 
 
+Options = OpenVLAOptions
+
+
+def make(name: str, options: OpenVLAOptions, path: str | Path | None) -> OpenVLABackbone:
+    """The backbone, see `backbones.get_backbone`."""
+    return OpenVLABackbone(name, options, path)
+
+
 class OpenVLABackbone:
     """See the module; implements `backbones.protocol.Backbone`.
 
@@ -61,20 +70,19 @@ class OpenVLABackbone:
       statistics: of `options.statistics`; None where it is None.
     """
 
-    def __init__(self, name: str, path: str | Path | None = None, **options: Any) -> None:
+    def __init__(self, name: str, given: OpenVLAOptions, path: str | Path | None) -> None:
         """Looks into the checkpoint; its weights are loaded when they are first asked for.
 
         Args:
           name: "openvla" or "openvla-oft".
+          given: what of the model is shown, and how it is run.
           path: the checkpoint's folder, or its name on the Hugging Face hub.
-          options: see `OpenVLAOptions`.
 
         Raises:
           ValueError: if the folder is none of this model's checkpoints, or is damaged, or an option
-            does not exist or fit.
+            does not fit.
           DecoderMissingError: if pictures go through JPEG and simplejpeg is not installed.
         """
-        given = OpenVLAOptions.of(options)
         if given.jpeg:
             require_decoder()
         if path is None:
@@ -105,12 +113,7 @@ class OpenVLABackbone:
                 self._params = self._load()
             return self._params
 
-    def prepare(
-        self,
-        images: UInt8[np.ndarray, "b c h w 3"],
-        instructions: Sequence[str],
-        state: Float[np.ndarray, "b 8"],
-    ) -> Inputs:
+    def prepare(self, observations: Observations) -> Inputs:
         """Pixels, token ids and, if the model takes it, the normalised state.
 
         Pictures must be upright, as `Environment.render` and the readers of demonstrations give
@@ -119,19 +122,20 @@ class OpenVLABackbone:
         Raises:
           TypeError, ValueError: see `data.observations`.
         """
-        if getattr(images, "ndim", None) == 5:
-            images = images[:, : self.spec.cameras]
-        check_images(images, self.spec.cameras)
-        check_instructions(instructions, len(images))
-        check_state(state, len(images))
+        if getattr(observations.images, "ndim", None) == 5:
+            seen = observations.images[:, : self.spec.cameras]
+            observations = dataclasses.replace(observations, images=seen)
+        observations.check(self.spec.cameras)
         how = (self.config.image_size, self.options.jpeg)
-        pixels = [[pictures.prepare(each, *how) for each in sample] for sample in images]
-        encoded = [prompts.prompt_ids(self._tokenizer, each) for each in instructions]
+        pixels = [
+            [pictures.prepare(each, *how) for each in sample] for sample in observations.images
+        ]
+        encoded = [prompts.prompt_ids(self._tokenizer, each) for each in observations.instructions]
         ids, lengths = prompts.pad_prompts(encoded, PROMPT_BLOCK)
         inputs = {"pixels": np.asarray(pixels), "prompt": ids, "lengths": lengths}
         if _takes_state(self.config):
             assert self.statistics is not None, "checked when the backbone was made"
-            inputs["state"] = self.statistics.normalize_state(state).astype(np.float32)
+            inputs["state"] = self.statistics.normalize_state(observations.state).astype(np.float32)
         return inputs
 
     def early(self, params: Params, inputs: Inputs) -> tuple[Float[Array, "b s e"], Carry]:
@@ -158,7 +162,9 @@ class OpenVLABackbone:
           TypeError, ValueError: as `prepare`; also for a depth that does not exist.
         """
         require_depth(depth)
-        return self._run[depth](self.params, self.prepare(images, instructions, state))
+        return self._run[depth](
+            self.params, self.prepare(Observations(images, instructions, state))
+        )
 
     def _begin(self, params: Params, inputs: Inputs) -> model.Sequence:
         """What goes into the first layer."""
@@ -225,7 +231,7 @@ def _spec_of(
     options: OpenVLAOptions,
     statistics: Statistics | None,
 ) -> BackboneSpec:
-    decisive = dataclasses.asdict(options)
+    decisive = canonical(options)
     # The state's own numbers decide, not what they are called; a base model sees no state. Every
     # picture goes through JPEG once, here or before.
     for unseen in ("statistics", "chips", "jpeg"):
@@ -243,4 +249,5 @@ def _spec_of(
         image_size=IMAGE_SIZE,
         preprocessing=PREPROCESSING,
         depths={EARLY: depth, FINAL: depth},
+        blind=options.blind,
     )

@@ -7,7 +7,6 @@ model, so that two checkpoints with the same few thousand numbers are the same o
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import zlib
@@ -20,6 +19,7 @@ from rfsq_jax.backbones.openvla.checkpoint import Tensors, check_tensors, open_t
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.layout import parameter_table, unused_keys
 from rfsq_jax.backbones.openvla.orbax_copy import is_converted, read_origin
+from rfsq_jax.runs.canonical import canonical
 
 PLACES = 8
 """Numbers of each tensor."""
@@ -38,7 +38,7 @@ def version_of(folder: Path, config: OpenVLAConfig, further: dict[str, Any]) -> 
     """
     digest = hashlib.sha256(_weights_of(folder, config).encode())
     digest.update((folder / "tokenizer.json").read_bytes())
-    known = {"config": dataclasses.asdict(config), "further": further}
+    known = {"config": canonical(config), "further": further}
     digest.update(json.dumps(known, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.backbones.options import BackboneOption, BackboneOptions
+from rfsq_jax.runs.checks import require, require_choice, require_positive
 
 Features = Literal["actions", "last"]
+Dtype = Literal["bfloat16", "float32"]
 
 
 @dataclasses.dataclass(frozen=True)
-class OpenVLAOptions:
+class OpenVLAOptions(BackboneOptions):
     """What of a checkpoint heads are shown, and how it is run.
 
     Attributes:
@@ -38,7 +41,7 @@ class OpenVLAOptions:
     statistics: str | None = None
     blind: bool = False
     jpeg: bool = True
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Dtype = "bfloat16"
     chips: int = 1
 
     def __post_init__(self) -> None:
@@ -50,24 +53,24 @@ class OpenVLAOptions:
             switch = getattr(self, name)
             require(type(switch) is bool, name, "True or False", switch)
         require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
-        known = ("actions", "last")
-        chosen = self.features is None or self.features in known
-        require(chosen, "features", f"one of {', '.join(known)}", self.features)
-        known = ("bfloat16", "float32")
-        require(self.dtype in known, "dtype", f"one of {', '.join(known)}", self.dtype)
+        if self.features is not None:
+            require_choice(self.features, Features, "features")
+        require_choice(self.dtype, Dtype, "dtype")
         require_positive(self, "chips")
 
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> OpenVLAOptions:
-        """From names and values.
+    @property
+    def wants_jpeg_files(self) -> bool:
+        """Whether images come out of JPEG files."""
+        return not self.jpeg
 
-        Raises:
-          ValueError: for an option that does not exist; it lists those that do.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(options) - set(known))
-        require(not unknown, "options", f"among {', '.join(known)}", ", ".join(unknown))
-        return cls(**options)
+    def require_camera_images(self) -> None:
+        """Raises a ValueError if images come out of JPEG files."""
+        wanted = "without jpeg False: images of a simulator or a camera come out of no JPEG file"
+        require(self.jpeg, "backbone_options", wanted, {"jpeg": self.jpeg})
+
+    def kept(self, given: Mapping[str, BackboneOption]) -> dict[str, BackboneOption]:
+        """All but where the images of the training came from."""
+        return {name: value for name, value in given.items() if name != "jpeg"}
 
     def resolved(self, config: OpenVLAConfig, folder: Path) -> OpenVLAOptions:
         """The same with nothing left out that has a default.

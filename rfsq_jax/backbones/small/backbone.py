@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from rfsq_jax.backbones.options import BackboneOptions
 from rfsq_jax.backbones.protocol import (
     EARLY,
     FINAL,
@@ -31,9 +32,10 @@ from rfsq_jax.backbones.protocol import (
 from rfsq_jax.backbones.small import efficientnet
 from rfsq_jax.backbones.small.instructions import embed_words
 from rfsq_jax.backbones.small.weights import weights_file
-from rfsq_jax.data.observations import check_images, check_instructions, check_state
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.runs.canonical import canonical
 from rfsq_jax.runs.checks import require
 
 NAME = "small"
@@ -46,7 +48,7 @@ PREPROCESSING = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SmallConfig:
+class SmallConfig(BackboneOptions):
     """Where the network is cut, and how large its pictures are.
 
     Attributes:
@@ -81,6 +83,16 @@ class SmallConfig:
         image_tokens = CAMERAS * self.grid**2
         width = efficientnet.STAGES[stage - 1].width * (self.cells(stage) // self.grid) ** 2
         return Depth(tokens=image_tokens + 1, width=width, image_tokens=image_tokens)
+
+
+Options = SmallConfig
+
+
+def make(name: str, options: SmallConfig, path: str | Path | None) -> SmallBackbone:
+    """The backbone, see `backbones.get_backbone`."""
+    if path is not None:
+        raise ValueError(f"path must not be given: {name} has weights, got {path}")
+    return SmallBackbone(options)
 
 
 class SmallBackbone:
@@ -127,25 +139,18 @@ class SmallBackbone:
         """The frozen weights: a pytree of float32 arrays."""
         return self._params
 
-    def prepare(
-        self,
-        images: UInt8[np.ndarray, "b c h w 3"],
-        instructions: Sequence[str],
-        state: Float[np.ndarray, "b 8"],
-    ) -> Inputs:
+    def prepare(self, observations: Observations) -> Inputs:
         """Checks the inputs and embeds the words; the state is checked only: heads read it.
 
         Raises:
           TypeError, ValueError: see `data.observations`.
         """
-        check_images(images, CAMERAS)
-        check_instructions(instructions, len(images))
-        check_state(state, len(images))
+        observations.check(CAMERAS)
         words = {
-            name: np.stack([_words(each, depth.width) for each in instructions])
+            name: np.stack([_words(each, depth.width) for each in observations.instructions])
             for name, depth in self.spec.depths.items()
         }
-        return {"images": np.asarray(images), "words": words}
+        return {"images": np.asarray(observations.images), "words": words}
 
     def early(self, params: Params, inputs: Inputs) -> tuple[Float[Array, "b s e"], Carry]:
         """Stem and first stages."""
@@ -174,7 +179,9 @@ class SmallBackbone:
           TypeError, ValueError: as `prepare`; also for a depth that does not exist.
         """
         require_depth(depth)
-        return self._run[depth](self.params, self.prepare(images, instructions, state))
+        return self._run[depth](
+            self.params, self.prepare(Observations(images, instructions, state))
+        )
 
     def _tokens(
         self, x: Float[Array, "n g g2 c"], words: Float[Array, "b e"]
@@ -214,5 +221,5 @@ def _per_sample(x: Float[Array, "n g g2 c"]) -> Float[Array, "b cameras g g2 c"]
 
 
 def _version(config: SmallConfig, weights: Path) -> str:
-    text = f"{NAME} {dataclasses.astuple(config)} {PREPROCESSING}"
+    text = f"{NAME} {tuple(canonical(config).values())} {PREPROCESSING}"
     return hashlib.sha256(text.encode() + weights.read_bytes()).hexdigest()[:16]

@@ -14,22 +14,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from rfsq_jax.data.observations import Observations
-from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.decoding import greedy_logits, speculate
-from rfsq_jax.heads.early_exit import confidence
-from rfsq_jax.heads.prediction import Decoder, of_logits, predict_main
-from rfsq_jax.policies.openvla import OriginalPolicy
-from rfsq_jax.policies.token_policy import Policy
+from rfsq_jax.heads.prediction import of_logits
+from rfsq_jax.policies import Observations, Policy
+from rfsq_jax.policies.openvla import OpenVLAPolicy
+from rfsq_jax.policies.token_policy import TokenPolicy
+from rfsq_jax.runs.trees import Params
 
 ROUNDS = 15
 
 
 def time_policy(policy: Policy, sample: Sequence[Observations], batch: int) -> dict[str, float]:
-    """Median seconds of one call: preprocess, backbone, heads, decode, and all together ("act").
+    """Median seconds of one call: preprocess, backbone, all together ("act"), and further parts.
 
-    The parts are compiled apart, decoded greedily, so their sum is not exactly "act". Only token
-    heads have a part of their own that decodes; what others need is counted under heads.
+    Heads on a backbone also have "heads" and, if they predict tokens, "decode". The parts are
+    compiled apart, decoded greedily, so their sum is not exactly "act".
 
     Args:
       policy: what is timed.
@@ -37,34 +36,28 @@ def time_policy(policy: Policy, sample: Sequence[Observations], batch: int) -> d
       batch: rows of a call.
     """
     seen = Observations.stack([sample[index % len(sample)] for index in range(batch)])
-    stages = _Stages(policy)
-    inputs = policy.backbone.prepare(seen.images, seen.instructions, seen.state)
+    inputs = policy.backbone.prepare(seen)
+    parts: dict[str, Callable[[], Any]] = {
+        "preprocess": lambda: policy.backbone.prepare(seen),
+        "act": lambda: policy.act(seen),
+    }
+    if isinstance(policy, OpenVLAPolicy):
+        parts["backbone"] = lambda: policy.answer(inputs)
+    elif isinstance(policy, TokenPolicy):
+        parts |= _parts_of_heads(_Stages(policy), inputs, seen)
+    return {name: _median_seconds(work) for name, work in parts.items()}
+
+
+def _parts_of_heads(stages: _Stages, inputs: Any, seen: Observations) -> dict[str, Any]:
     features, state = stages.features(inputs), stages.normalized(seen.state)
     parts: dict[str, Callable[[], Any]] = {
-        "preprocess": lambda: policy.backbone.prepare(seen.images, seen.instructions, seen.state),
         "backbone": lambda: stages.features(inputs),
         "heads": lambda: stages.heads(features, state),
-        "act": lambda: policy.act(seen),
     }
-    if policy.parts.config.kind == "tokens":
+    if stages.policy.kind == "tokens":
         logits = stages.heads(features, state)
         parts["decode"] = lambda: stages.decode(logits)
-    return {name: _median_seconds(work) for name, work in parts.items()}
-
-
-def time_original(
-    policy: OriginalPolicy, sample: Sequence[Observations], batch: int
-) -> dict[str, float]:
-    """As `time_policy`, for a model with its own head: preprocess, backbone, and "act"."""
-    seen = Observations.stack([sample[index % len(sample)] for index in range(batch)])
-    prepare = policy.backbone.prepare
-    inputs = prepare(seen.images, seen.instructions, seen.state)
-    parts: dict[str, Callable[[], Any]] = {
-        "preprocess": lambda: prepare(seen.images, seen.instructions, seen.state),
-        "backbone": lambda: policy.answer(inputs),
-        "act": lambda: policy.act(seen),
-    }
-    return {name: _median_seconds(work) for name, work in parts.items()}
+    return parts
 
 
 def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, Any] | None:
@@ -74,7 +67,7 @@ def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, A
       shares of accepted tokens by coarse layer, of steps first to last, and of whole chunks, and of
       observations that an early exit would answer; None for a policy without a draft.
     """
-    if policy.parts.config.draft is None:
+    if not isinstance(policy, TokenPolicy) or policy.parts.config.draft is None:
         return None
     stages = _Stages(policy)
     counts = [stages.draft(each) for each in sample]
@@ -92,16 +85,17 @@ def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, A
 class _Stages:
     """The parts of a policy, each compiled by itself."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: TokenPolicy) -> None:
         self.policy = policy
         parts, backbone = policy.parts, policy.backbone
-        self._decoder = Decoder(parts.tokenizer.config, *parts.tokenizer.fitted[:2])
         self._early = jax.jit(backbone.early)
         self._late = jax.jit(backbone.late)
         self._final = jax.jit(lambda frozen, x: backbone.late(frozen, backbone.early(frozen, x)[1]))
         self._heads = jax.jit(self._predict)
         self.decode = jax.jit(
-            lambda logits: of_logits(self._decoder, logits).read(parts.config.readout)
+            lambda logits: of_logits(parts.token_decoder.decoder, logits).actions(
+                parts.config.point_estimate
+            )
         )
         self._draft = jax.jit(self._propose)
 
@@ -115,30 +109,27 @@ class _Stages:
 
     def normalized(self, state: np.ndarray) -> Any:
         """The state as the heads see it."""
-        return proprio.normalize(self.policy.parts.statistics, np.asarray(state, np.float32))
+        return self.policy.parts.normalize_state(np.asarray(state, np.float32))
 
     def draft(self, seen: Observations) -> tuple[np.ndarray, ...]:
         """Accepted tokens [P], steps [T], chunks of one environment, and the draft's confidence."""
-        inputs = self.policy.backbone.prepare(seen.images, seen.instructions, seen.state)
+        inputs = self.policy.backbone.prepare(seen)
         early, carry = self._early(self.policy.backbone.params, inputs)
         final = self._late(self.policy.backbone.params, carry)
         state = self.normalized(seen.state)
         return jax.device_get(self._draft(self.policy.parts.params, early, final, state))
 
-    def _bound(self, params: network.Params) -> network.Heads:
-        return network.bind(self.policy.parts.config, self.policy.parts.shape, params)
+    def _predict(self, params: Params, features: Any, state: Any) -> Any:
+        predictor = self.policy.parts.predictor(params)
+        if predictor.kind == "tokens":
+            return greedy_logits(predictor.heads.main, features, state)
+        return predictor.main_actions(features, state)
 
-    def _predict(self, params: network.Params, features: Any, state: Any) -> Any:
-        heads, config = self._bound(params), self.policy.parts.config
-        if config.kind == "tokens":
-            return greedy_logits(heads.main, features, state)
-        return predict_main(heads, config.kind, self._decoder, features, state).read(config.readout)
-
-    def _propose(self, params: network.Params, early: Any, final: Any, state: Any) -> Any:
-        heads = self._bound(params)
-        logits = heads.draft(early, state)
-        _, accepted = speculate(heads.main, logits.argmax(axis=-1), final, state)
-        sure = confidence(self._decoder, logits)[0]
+    def _propose(self, params: Params, early: Any, final: Any, state: Any) -> Any:
+        predictor = self.policy.parts.predictor(params)
+        logits = predictor.heads.draft(early, state)
+        _, accepted = speculate(predictor.heads.main, logits.argmax(axis=-1), final, state)
+        sure = predictor.confidence(logits)[0]
         return accepted.tokens, accepted.steps, accepted.chunks, sure
 
 

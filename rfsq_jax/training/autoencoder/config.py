@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from rfsq_jax.data.chunks import HORIZON
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
-from rfsq_jax.tokenizers.step import HORIZON
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 
 

@@ -17,7 +17,7 @@ from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.runs.files import primary_path
 from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizers import autoencoder
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.step import StepTokenizer
 
 # The reference experiment's own acceptance gates (specification, "published figures").
 MSE_GATE = 0.012
@@ -25,25 +25,34 @@ IMPROVEMENT_GATE = 0.30
 DEAD_SHARE = 0.9
 COLOURS = {"first": "#0072B2", "second": "#D55E00", "truth": "#333333"}
 
+COLUMNS = {
+    "translation_mm": "mm",
+    "rotation_deg": "deg",
+    "joint_deg": "joint deg",
+    "other_error": "error",
+    "gripper_flips": "gripper flips",
+}
+"""Errors in the units of the robot, of which a table has those that occur."""
+
 Figures = dict[str, Any]
 
 
 def measure(
-    tokenizer: ActionTokenizer,
+    tokenizer: StepTokenizer,
     held_out: Float[np.ndarray, "m t a"],
     train: Float[np.ndarray, "n t a"],
 ) -> Figures:
     """Errors on held-out chunks, forward and from tokens, per prefix; health on training chunks."""
-    normalization, layers = tokenizer.fitted.normalization, tokenizer.config.rfsq.num_layers
+    space, layers = tokenizer.space, tokenizer.config.rfsq.num_layers
     tokens, forward = tokenizer.encode(held_out), _forward(tokenizer, held_out)
     decoded = [tokenizer.decode(tokens, num_layers=depth) for depth in range(1, layers + 1)]
     return {
-        "forward": reconstruction_errors(held_out, forward, normalization),
-        "from_tokens": reconstruction_errors(held_out, decoded[-1], normalization),
+        "forward": reconstruction_errors(held_out, forward, space),
+        "from_tokens": reconstruction_errors(held_out, decoded[-1], space),
         "largest_difference": float(np.abs(forward - decoded[-1]).max()),
-        "prefixes": [reconstruction_errors(held_out, part, normalization) for part in decoded],
+        "prefixes": [reconstruction_errors(held_out, part, space) for part in decoded],
         "without_quantizer": reconstruction_errors(
-            held_out, _forward(tokenizer, held_out, quantized=False), normalization
+            held_out, _forward(tokenizer, held_out, quantized=False), space
         ),
         "health": _health(tokenizer, train),
     }
@@ -65,31 +74,31 @@ def gates(figures: Figures, baseline: Figures | None) -> dict[str, bool]:
 
 def table(named: dict[str, Figures]) -> str:
     """One row per tokenizer and prefix, in the units of the robot."""
+    first = next(iter(named.values()))["from_tokens"]
+    columns = [name for name in COLUMNS if name in first]
     rows = []
-    for name, figures in named.items():
+    for tokenizer, figures in named.items():
         for depth, errors in enumerate(figures["prefixes"], start=1):
             health = figures["health"]
             rows.append(
                 [
-                    name if depth == 1 else "",
+                    tokenizer if depth == 1 else "",
                     str(depth),
                     f"{errors['mse']:.2e}",
-                    f"{errors['translation_mm']:.3f}",
-                    f"{errors['rotation_deg']:.4f}",
-                    f"{errors['gripper_flips']:.2%}",
+                    *(_cell(name, errors[name]) for name in columns),
                     f"{health['residual_std'][depth - 1]:.1e}",
                     f"{health['perplexity'][depth - 1]:.2f}",
                     "yes" if health["alive"][depth - 1] else "no",
                 ]
             )
-    header = ["tokenizer", "layers", "MSE", "mm", "deg", "gripper flips"]
+    header = ["tokenizer", "layers", "MSE", *(COLUMNS[name] for name in columns)]
     return format_table([*header, "layer's residual", "its perplexity", "alive"], rows)
 
 
 def picture(
     path: Path,
     named: dict[str, Figures],
-    tokenizers: dict[str, ActionTokenizer],
+    tokenizers: dict[str, StepTokenizer],
     episode: Float[np.ndarray, "n a"],
 ) -> None:
     """Draws layer use, error by prefix, and a held-out episode beside what its tokens give."""
@@ -112,23 +121,29 @@ def picture(
     pyplot.close(figure)
 
 
+def _cell(name: str, error: float) -> str:
+    if name == "gripper_flips":
+        return f"{error:.2%}"
+    return f"{error:.4f}" if name == "rotation_deg" else f"{error:.3f}"
+
+
 def _forward(
-    tokenizer: ActionTokenizer, actions: Float[np.ndarray, "m t a"], quantized: bool = True
+    tokenizer: StepTokenizer, actions: Float[np.ndarray, "m t a"], quantized: bool = True
 ) -> Float[np.ndarray, "m t a"]:
-    config, (params, state, normalization) = tokenizer.config, tokenizer.fitted
-    values = normalization.normalize(actions)
+    config, params, state = tokenizer.config, tokenizer.params, tokenizer.state
+    values = tokenizer.normalization.normalize(actions)
     if quantized:
         restored = autoencoder.forward(config, params, state, values)
     else:
         restored = autoencoder.bind(config, params).decode(
             autoencoder.latents(config, params, values)
         )
-    return normalization.denormalize(np.asarray(restored))
+    return tokenizer.normalization.denormalize(np.asarray(restored))
 
 
-def _health(tokenizer: ActionTokenizer, actions: Float[np.ndarray, "n t a"]) -> Figures:
-    config, (params, state, normalization) = tokenizer.config, tokenizer.fitted
-    latents = autoencoder.latents(config, params, normalization.normalize(actions))
+def _health(tokenizer: StepTokenizer, actions: Float[np.ndarray, "n t a"]) -> Figures:
+    config, params, state = tokenizer.config, tokenizer.params, tokenizer.state
+    latents = autoencoder.latents(config, params, tokenizer.normalization.normalize(actions))
     fixed = autoencoder.constants(config, params, state)
     health = jax.device_get(rfsq.health(config.rfsq, fixed, latents))
     return health._asdict() | {"alive": (health.histogram.max(axis=-1) <= DEAD_SHARE).tolist()}
@@ -159,7 +174,7 @@ def _draw_episode(
     axis: Any,
     dim: int,
     label: str,
-    tokenizers: dict[str, ActionTokenizer],
+    tokenizers: dict[str, StepTokenizer],
     colours: dict[str, str],
     episode: Float[np.ndarray, "n a"],
 ) -> None:

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt
 
 from rfsq_jax import rfsq
-from rfsq_jax.data.errors import GRIPPER, ROTATION, TRANSLATION
+from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import RFSQState
 from rfsq_jax.runs.checks import require_positive
@@ -30,17 +30,18 @@ from rfsq_jax.training.state import TrainState
 BEST_METRIC = "held_out_mse"
 # The balance term is a mean; a quarter of the steps gives its gradient at a quarter of its cost.
 BALANCED_STRIDE = 4
-GROUPS = {"translation": TRANSLATION, "rotation": ROTATION, "gripper": GRIPPER}
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """What is minimised: squared error by group, equal use of levels, and good prefixes.
+    """What is minimised: squared error by kind of dim, equal use of levels, and good prefixes.
 
     Attributes:
-      translation: weight of the three translation dims' squared error.
+      translation: weight of the translation dims' squared error.
       rotation: weight of the rotation dims.
-      gripper: weight of the gripper.
+      gripper: weight of the grippers.
+      joint: weight of the joints.
+      other: weight of dims of unknown meaning.
       balance: weight of `rfsq.balance`, which pulls the first layer's levels toward equal use.
       prefix_share: share of the chunks that are decoded from a random number of layers.
     """
@@ -48,6 +49,8 @@ class LossConfig:
     translation: float = 1.0
     rotation: float = 1.0
     gripper: float = 1.0
+    joint: float = 1.0
+    other: float = 1.0
     balance: float = 1e-4
     prefix_share: float = 0.005
 
@@ -78,12 +81,23 @@ def train(
     chunks: Float[np.ndarray, "m t a"],
     held_out: Float[np.ndarray, "h t a"],
     *,
+    spec: ActionSpec | None = None,
     mesh: Mesh | None = None,
     description: str = "autoencoder",
     checkpoints: Checkpoints | None = None,
     writer: MetricWriter | None = None,
 ) -> tuple[Params, RFSQState]:
     """Trains on normalised chunks and returns parameters and frozen quantiser constants.
+
+    Args:
+      config: how.
+      chunks: what is trained on.
+      held_out: what the best checkpoint is chosen by.
+      spec: what the dims mean; by default `ActionSpec.default`.
+      mesh: the devices; all by default.
+      description: what the progress bar says.
+      checkpoints: where to save and resume.
+      writer: where the curves go.
 
     Raises:
       ValueError: if the chunks do not fit the model.
@@ -92,8 +106,9 @@ def train(
     _check_chunks("chunks", chunks, config)
     _check_chunks("held_out", held_out, config)
     mesh = sharding.make_mesh() if mesh is None else mesh
+    spec = ActionSpec.default(config.model.action_dim) if spec is None else spec
     final = train_on_mesh(
-        make_update(config, mesh),
+        make_update(config, spec, mesh),
         initial_state(config, chunks),
         chunks,
         config=config.loop,
@@ -104,14 +119,15 @@ def train(
         writer=writer,
     )
     params = jax.device_get(final.params)
-    return params, freeze(config.model, params, jax.device_get(final.model), chunks)
+    return params, freeze(config.model, params, jax.device_get(final.model_state), chunks)
 
 
 def initial_state(config: TrainingConfig, chunks: Float[np.ndarray, "m t a"]) -> TrainState:
     """Fresh parameters; a robust quantiser starts calibrated to the untrained encoder."""
     params, state = autoencoder.init(config.model, jax.random.key(config.loop.seed))
     state = freeze(config.model, params, state, chunks)
-    return TrainState.create(params, state, config.optimizer.build(config.loop.steps))
+    optimizer = config.optimizer.build(config.loop.steps)
+    return TrainState.create(params, optimizer, model_state=state)
 
 
 def freeze(
@@ -123,10 +139,10 @@ def freeze(
     return state
 
 
-def make_update(config: TrainingConfig, mesh: Mesh) -> Update:
+def make_update(config: TrainingConfig, spec: ActionSpec, mesh: Mesh) -> Update:
     """Returns one optimiser step on a random batch of the chunks."""
     optimizer = config.optimizer.build(config.loop.steps)
-    gradient = jax.value_and_grad(_loss_function(config), has_aux=True)
+    gradient = jax.value_and_grad(_loss_function(config, spec), has_aux=True)
     placed = sharding.batch_sharding(mesh)
 
     def update(state: TrainState, chunks: Array, key: Array) -> tuple[TrainState, Metrics]:
@@ -135,14 +151,14 @@ def make_update(config: TrainingConfig, mesh: Mesh) -> Update:
         rows = (bits[0] % len(chunks)).astype(jnp.int32)
         batch = jax.lax.with_sharding_constraint(chunks[rows], placed)
         keep = _random_prefixes(config, bits[1:], batch.shape)
-        (_, (metrics, model)), gradients = gradient(state.params, state.model, batch, keep)
-        return state.updated(gradients, model, optimizer), metrics
+        (_, (metrics, moved)), gradients = gradient(state.params, state.model_state, batch, keep)
+        return state.updated(gradients, optimizer, model_state=moved), metrics
 
     return update
 
 
 def _loss_function(
-    config: TrainingConfig,
+    config: TrainingConfig, spec: ActionSpec
 ) -> Callable[..., tuple[Array, tuple[Metrics, RFSQState]]]:
     weights = config.loss
 
@@ -151,7 +167,7 @@ def _loss_function(
     ) -> tuple[Array, tuple[Metrics, RFSQState]]:
         result = autoencoder.reconstruct(config.model, params, state, batch, keep)
         squared = jnp.square(result.actions - batch)
-        errors = {name: squared[..., dims] for name, dims in GROUPS.items()}
+        errors = {kind: squared[..., spec.dims(kind)] for kind in spec.kinds}
         weighted = [getattr(weights, name) * jnp.sum(error) for name, error in errors.items()]
         value = jnp.sum(jnp.stack(weighted)) / squared.size
         metrics = {f"loss_{name}": jnp.mean(error) for name, error in errors.items()}
@@ -181,7 +197,7 @@ def _evaluator(
     config: TrainingConfig, held_out: Float[np.ndarray, "h t a"]
 ) -> Callable[[TrainState], dict[str, float]]:
     def evaluate(state: TrainState) -> dict[str, float]:
-        restored = autoencoder.forward(config.model, state.params, state.model, held_out)
+        restored = autoencoder.forward(config.model, state.params, state.model_state, held_out)
         return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
 
     return evaluate

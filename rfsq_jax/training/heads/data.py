@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.tokenizers.bins import to_bins
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch
 from rfsq_jax.training.heads.training import HeadsTraining
@@ -27,7 +28,7 @@ class HeadsData:
     Attributes:
       store: the features.
       rows: int [N], the split's rows of the store.
-      actions: float32 [N, T, A], normalised by the tokenizer's statistics.
+      actions: float32 [N, T, A], normalised.
       targets: int [N, T, D, L] codes or [N, T, A] bins; empty for regression.
       with_early: whether batches carry early features, for a draft.
     """
@@ -40,9 +41,21 @@ class HeadsData:
 
     @classmethod
     def of(
-        cls, store: FeatureStore, split: str, tokenizer: ActionTokenizer, config: HeadsConfig
+        cls,
+        store: FeatureStore,
+        split: str,
+        space: ActionSpace,
+        tokenizer: ActionTokenizer | None,
+        config: HeadsConfig,
     ) -> HeadsData:
         """Encodes a split's chunks.
+
+        Args:
+          store: the features.
+          split: "train" or "held_out".
+          space: normalises the actions.
+          tokenizer: makes the targets of token heads.
+          config: what the heads predict.
 
         Raises:
           ValueError: if the split is empty.
@@ -51,7 +64,7 @@ class HeadsData:
         if not len(rows):
             raise ValueError(f"the features hold no {split} frames; extract more episodes")
         chunks = store.actions[rows]
-        actions = tokenizer.fitted.normalization.normalize(chunks)
+        actions = space.normalization.normalize(chunks)
         targets = _targets(config, tokenizer, chunks, actions)
         return cls(store, rows, actions, targets, config.draft is not None)
 
@@ -81,12 +94,14 @@ class HeadsData:
 
 def _targets(
     config: HeadsConfig,
-    tokenizer: ActionTokenizer,
+    tokenizer: ActionTokenizer | None,
     chunks: Float[np.ndarray, "n t a"],
     actions: Float[np.ndarray, "n t a"],
 ) -> Int[np.ndarray, "n ..."]:
     if config.kind == "tokens":
-        return tokenizer.encode(chunks).astype(np.int8)
+        assert tokenizer is not None, "token heads come with a tokenizer"
+        dtype = np.int8 if tokenizer.vocab_size <= 128 else np.int16
+        return tokenizer.encode(chunks).astype(dtype)
     if config.kind == "bins":
         return to_bins(actions, config.num_bins)
     return np.empty((len(chunks), 0), np.int8)

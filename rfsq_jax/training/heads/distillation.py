@@ -23,7 +23,7 @@ from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch, drop_tokens
-from rfsq_jax.training.heads.training import average
+from rfsq_jax.training.heads.training import moving_average
 from rfsq_jax.training.loop import LoopConfig, Metrics, Update, train_on_mesh
 from rfsq_jax.training.metrics import MetricWriter
 from rfsq_jax.training.optimizer import OptimizerConfig
@@ -95,20 +95,23 @@ def distill(
     require(len(weights) == coarse, "layer_weights", f"{coarse}, one per layer", weights)
     draft = parts.params["draft"]
     optimizer = config.optimizer.build(config.loop.steps)
+    start = TrainState.create(
+        jax.tree.map(jnp.copy, draft), optimizer, ema_params=jax.tree.map(jnp.copy, draft)
+    )
     final = train_on_mesh(
         make_update(config, parts),
-        TrainState.create(jax.tree.map(jnp.copy, draft), jax.tree.map(jnp.copy, draft), optimizer),
+        start,
         feed,
         config=config.loop,
         mesh=sharding.make_mesh() if mesh is None else mesh,
         description=description,
-        evaluate=lambda state: evaluate({**parts.params, "draft": state.model}),
+        evaluate=lambda state: evaluate({**parts.params, "draft": state.ema_params}),
         checkpoints=checkpoints,
         writer=writer,
     )
     if checkpoints is not None and checkpoints.best_step is not None:
         final = checkpoints.restore(checkpoints.best_step, final)
-    return {**parts.params, "draft": jax.device_get(final.model)}
+    return {**parts.params, "draft": jax.device_get(final.ema_params)}
 
 
 def make_update(config: DraftTraining, parts: PolicyParts) -> Update:
@@ -118,8 +121,9 @@ def make_update(config: DraftTraining, parts: PolicyParts) -> Update:
 
     def update(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         loss, gradients = gradient(state.params, batch, key)
-        moved = state.updated(gradients, state.model, optimizer)
-        return dataclasses.replace(moved, model=average(config.ema, moved)), {"loss": loss}
+        moved = state.updated(gradients, optimizer)
+        averages = moving_average(config.ema, moved)
+        return dataclasses.replace(moved, ema_params=averages), {"loss": loss}
 
     return update
 

@@ -14,15 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.data.errors import reconstruction_errors
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import HeadsConfig
-from rfsq_jax.heads.early_exit import MAX_EXCESS, calibrate_threshold, confidence
+from rfsq_jax.heads.config import HeadsConfig, PointEstimate
+from rfsq_jax.heads.early_exit import MAX_EXCESS, calibrate_threshold
 from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.heads.prediction import Decoder, Prediction, of_draft, predict_main
+from rfsq_jax.heads.prediction import Prediction, Predictor, of_draft
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.objective import Batch
 from rfsq_jax.training.heads.training import BEST_METRIC
@@ -51,19 +53,25 @@ Predict = Callable[[network.Params, Batch], HeldOut]
 
 
 def make_predict(
-    config: HeadsConfig, shape: HeadsShape, statistics: ProprioStatistics, decoder: Decoder
+    config: HeadsConfig,
+    shape: HeadsShape,
+    statistics: ProprioStatistics,
+    tokenizer: ActionTokenizer | None,
 ) -> Predict:
-    """Returns a jitted function of one block."""
+    """Returns a jitted function of one block; token heads need their tokenizer."""
+    decoder = None if tokenizer is None else tokenizer.decoder
 
     @jax.jit
     def predict(params: network.Params, batch: Batch) -> HeldOut:
         heads = network.bind(config, shape, params)
         state = proprio.normalize(statistics, batch.state)
-        main = predict_main(heads, config.kind, decoder, batch.final, state)
+        predictor = Predictor(heads, config.kind, decoder, config.point_estimate)
+        main = predictor.main(batch.final, state)
         draft = sure = None
         if config.draft is not None:
             logits = heads.draft(batch.early, state)
-            draft, sure = of_draft(decoder, logits), confidence(decoder, logits)
+            draft = of_draft(predictor.code_decoder, logits)
+            sure = predictor.confidence(logits)
         given = None
         if config.kind == "tokens":
             hidden = heads.main.hidden(batch.final, state)
@@ -90,36 +98,39 @@ def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> He
 
 
 def make_evaluate(
-    predict: Predict, data: HeadsData, readout: str
+    predict: Predict, data: HeadsData, point_estimate: PointEstimate
 ) -> Callable[[network.Params], dict[str, float]]:
     """Returns the figures that the training loop watches."""
 
     def evaluate(params: network.Params) -> dict[str, float]:
         held_out = predict_all(predict, params, data)
         figures = {
-            "error_argmax": _error(held_out.main.actions, data),
-            "error_expected": _error(held_out.main.expected, data),
+            "error_mode": _error(held_out.main.mode, data),
+            "error_mean": _error(held_out.main.mean, data),
         }
-        figures[BEST_METRIC] = figures[f"error_{readout}"]
+        figures[BEST_METRIC] = figures[f"error_{point_estimate}"]
         if held_out.main.codes is not None:
             hits = np.asarray(held_out.main.codes) == data.targets
             figures["held_out_accuracy"] = float(np.mean(hits))
         if held_out.draft is not None:
-            figures["draft_error_expected"] = _error(held_out.draft.expected, data)
+            figures["draft_error_mean"] = _error(held_out.draft.mean, data)
         return figures
 
     return evaluate
 
 
 def calibrate(
-    held_out: HeldOut, data: HeadsData, readout: str, max_excess: float = MAX_EXCESS
+    held_out: HeldOut,
+    data: HeadsData,
+    point_estimate: PointEstimate,
+    max_excess: float = MAX_EXCESS,
 ) -> Figures | None:
     """Chooses the early-exit threshold on every second held-out episode, measures it on the rest.
 
     Args:
       held_out: predictions.
       data: what was predicted.
-      readout: what becomes an action.
+      point_estimate: what becomes an action.
       max_excess: see `calibrate_threshold`.
 
     Returns:
@@ -128,9 +139,8 @@ def calibrate(
     """
     if held_out.draft is None or held_out.confidence is None:
         return None
-    field = "expected" if readout == "expected" else "actions"
     main, draft = (
-        np.abs(np.asarray(getattr(each, field)) - data.actions).mean(axis=(1, 2))
+        np.abs(np.asarray(each.actions(point_estimate)) - data.actions).mean(axis=(1, 2))
         for each in (held_out.main, held_out.draft)
     )
     episodes = data.store.episode[data.rows]
@@ -146,13 +156,11 @@ def calibrate(
     }
 
 
-def measure(
-    held_out: HeldOut, data: HeadsData, train: HeadsData, normalization: Normalization
-) -> Figures:
+def measure(held_out: HeldOut, data: HeadsData, train: HeadsData, space: ActionSpace) -> Figures:
     """All figures for the report; token figures are per layer, never only their mean."""
     figures: Figures = {
         "frames": len(data),
-        "actions": _action_figures(held_out, data, normalization),
+        "actions": _action_figures(held_out, data, space),
     }
     if held_out.main.codes is None:
         return figures
@@ -164,8 +172,8 @@ def measure(
     figures["accuracy"] = {
         "main": _per_layer(codes == truth),
         "main_given_true_coarse": _per_layer(np.asarray(held_out.given) == truth),
-        "commonest_level": _per_layer(truth == commonest(train.targets, per_dim=False)),
-        "commonest_level_of_dim": _per_layer(truth == commonest(train.targets, per_dim=True)),
+        "majority_level": _per_layer(truth == majority(train.targets, per_dim=False)),
+        "majority_level_of_dim": _per_layer(truth == majority(train.targets, per_dim=True)),
     }
     if held_out.draft is not None:
         drafted = np.asarray(held_out.draft.codes)
@@ -179,39 +187,41 @@ def measure(
     return figures
 
 
-def commonest(codes: Int[np.ndarray, "n t d l"], *, per_dim: bool) -> Int[np.ndarray, "..."]:
+def majority(codes: Int[np.ndarray, "n t d l"], *, per_dim: bool) -> Int[np.ndarray, "..."]:
     """The most frequent level of each layer [L], or of each latent dim and layer [D, L]."""
     axes = (0, 1) if per_dim else (0, 1, 2)
     counts = [(codes == level).mean(axis=axes) for level in range(int(codes.max()) + 1)]
     return np.argmax(counts, axis=0)
 
 
-def gripper_f1(actions: Float[np.ndarray, "n t a"], truth: Float[np.ndarray, "n t a"]) -> float:
-    """F1 of "close" per step; 1.0 where nothing closes and nothing is said to."""
-    said, true = actions[..., -1] > 0, truth[..., -1] > 0
+def gripper_f1(
+    actions: Float[np.ndarray, "n t a"], truth: Float[np.ndarray, "n t a"], spec: ActionSpec
+) -> float:
+    """F1 of the higher command per step, normalised; 1.0 where it is neither given nor said."""
+    dims = spec.dims("gripper")
+    said, true = actions[..., dims] > 0, truth[..., dims] > 0
     if not (said.any() or true.any()):
         return 1.0
     right = np.sum(said & true)
     return float(2 * right / (2 * right + np.sum(said != true)))
 
 
-def _action_figures(held_out: HeldOut, data: HeadsData, normalization: Normalization) -> Figures:
-    readouts = {"argmax": held_out.main.actions, "expected": held_out.main.expected}
+def _action_figures(held_out: HeldOut, data: HeadsData, space: ActionSpace) -> Figures:
+    estimates = {"mode": held_out.main.mode, "mean": held_out.main.mean}
     if held_out.draft is not None:
-        readouts |= {
-            "draft_argmax": held_out.draft.actions,
-            "draft_expected": held_out.draft.expected,
-        }
-    truth = normalization.denormalize(data.actions)
-    arrays = {name: np.asarray(values) for name, values in readouts.items()}
-    return {
-        name: {
+        estimates |= {"draft_mode": held_out.draft.mode, "draft_mean": held_out.draft.mean}
+    truth = space.normalization.denormalize(data.actions)
+    figures: Figures = {}
+    for name, estimate in estimates.items():
+        values = np.asarray(estimate)
+        restored = space.normalization.denormalize(values)
+        figures[name] = {
             "l1": float(np.abs(values - data.actions).mean()),
-            **reconstruction_errors(truth, normalization.denormalize(values), normalization),
-            "gripper_f1": gripper_f1(values, data.actions),
+            **reconstruction_errors(truth, restored, space),
         }
-        for name, values in arrays.items()
-    }
+        if "gripper" in space.spec.kinds:
+            figures[name]["gripper_f1"] = gripper_f1(values, data.actions, space.spec)
+    return figures
 
 
 def _error(values: Any, data: HeadsData) -> float:

@@ -26,8 +26,8 @@ def accuracy_table(named: dict[str, Figures]) -> str:
         "main": "main",
         "main_given_true_coarse": "main, true L0-L2 given",
         "draft": "draft",
-        "commonest_level": "commonest level of the layer",
-        "commonest_level_of_dim": "commonest level of layer and dim",
+        "majority_level": "majority level of the layer",
+        "majority_level_of_dim": "majority level of layer and dim",
     }
     rows, depth = [], 0
     for name, figures in named.items():
@@ -45,21 +45,21 @@ def accuracy_table(named: dict[str, Figures]) -> str:
 
 
 def action_table(named: dict[str, Figures]) -> str:
-    """Action errors of every head and readout, in the units of the robot."""
+    """Action errors of every head and estimate, in the units of the robot."""
     rows = []
     for name, figures in named.items():
-        for readout, errors in figures["actions"].items():
+        for estimate, errors in figures["actions"].items():
             rows.append(
                 [
                     name,
-                    readout.replace("_", " "),
+                    estimate.replace("_", " "),
                     f"{errors['l1']:.4f}",
                     f"{errors['translation_mm']:.2f}",
                     f"{errors['rotation_deg']:.3f}",
                     f"{errors['gripper_f1']:.3f}",
                 ]
             )
-    return format_table(["heads", "readout", "L1", "mm", "deg", "gripper F1"], rows)
+    return format_table(["heads", "estimate", "L1", "mm", "deg", "gripper F1"], rows)
 
 
 def reference_note(figures: Figures) -> str:
@@ -70,10 +70,10 @@ def reference_note(figures: Figures) -> str:
         values = accuracy.get(head)
         if not isinstance(values, list):
             continue
-        majority = accuracy["commonest_level_of_dim"][: len(values)]
+        majority = accuracy["majority_level_of_dim"][: len(values)]
         lines.append(
             f"{head}: mean {np.mean(values):.1%} (the reference expected {target}); "
-            f"always naming the commonest level gives {np.mean(majority):.1%}; "
+            f"always naming the majority level gives {np.mean(majority):.1%}; "
             f"layer by layer {min(values):.1%} to {max(values):.1%}"
         )
     return "\n".join(lines)
@@ -137,8 +137,8 @@ def _tidy(axis: Any) -> None:
 
 
 def _draw_accuracy(axis: Any, accuracy: dict[str, list[float]]) -> None:
-    majority = 100 * np.asarray(accuracy["commonest_level_of_dim"])
-    axis.bar(range(len(majority)), majority, color=COLOURS["majority"], label="commonest level")
+    majority = 100 * np.asarray(accuracy["majority_level_of_dim"])
+    axis.bar(range(len(majority)), majority, color=COLOURS["majority"], label="majority level")
     for key in ("main", "draft"):
         if key in accuracy:
             values = 100 * np.asarray(accuracy[key])

@@ -103,14 +103,14 @@ def train(
     )
     if checkpoints is not None and checkpoints.best_step is not None:
         final = checkpoints.restore(checkpoints.best_step, final)
-    return jax.device_get(final.model)
+    return jax.device_get(final.ema_params)
 
 
 def initial_state(config: HeadsTraining, shape: HeadsShape) -> TrainState:
     """Fresh parameters, and their averages, which begin as the same."""
     params = network.init(config.model, shape, jax.random.key(config.loop.seed))
-    averages = jax.tree.map(jnp.copy, params)
-    return TrainState.create(params, averages, config.optimizer.build(config.loop.steps))
+    optimizer = config.optimizer.build(config.loop.steps)
+    return TrainState.create(params, optimizer, ema_params=jax.tree.map(jnp.copy, params))
 
 
 def make_update(config: HeadsTraining, shape: HeadsShape, statistics: ProprioStatistics) -> Update:
@@ -122,17 +122,17 @@ def make_update(config: HeadsTraining, shape: HeadsShape, statistics: ProprioSta
     def update(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         progress = state.step / config.loop.steps
         (_, metrics), gradients = gradient(state.params, batch, key, progress)
-        moved = state.updated(gradients, state.model, optimizer)
-        return dataclasses.replace(moved, model=average(config.ema, moved)), metrics
+        moved = state.updated(gradients, optimizer)
+        return dataclasses.replace(moved, ema_params=moving_average(config.ema, moved)), metrics
 
     return update
 
 
-def average(decay: float, state: TrainState) -> Any:
+def moving_average(decay: float, state: TrainState) -> Any:
     """Averages that forget their random beginning: the decay rises with the steps taken."""
     kept = jnp.minimum(decay, (1.0 + state.step) / (EMA_WARMUP + state.step))
-    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, state.model, state.params)
+    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, state.ema_params, state.params)
 
 
 def _of_averages(evaluate: Callable[[network.Params], dict[str, float]]) -> Evaluate:
-    return lambda state: evaluate(state.model)
+    return lambda state: evaluate(state.ema_params)

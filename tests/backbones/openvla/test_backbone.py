@@ -25,6 +25,7 @@ from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import unstacked
 from rfsq_jax.backbones.openvla.statistics import FILE, read_statistics
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.heads.config import TrunkConfig
 from rfsq_jax.heads.trunk import Trunk
 from tests.support.images import pictures as noise
@@ -115,7 +116,7 @@ def test_other_positions_layers_and_cameras(oft: Any, oft_folder: Path) -> None:
 def test_early_and_late_are_the_whole(oft: Any, layers: str) -> None:
     """Bit by bit where the layers are scanned: the parts do what the whole does."""
     params = oft.params if layers == "stacked" else unstacked(oft.params, oft.config)
-    inputs = oft.prepare(*seen())
+    inputs = oft.prepare(Observations(*seen()))
 
     @jax.jit
     def whole(params: Any, inputs: Any) -> jax.Array:
@@ -142,7 +143,7 @@ def test_early_features_do_not_know_the_later_layers(oft_folder: Path, tmp_path:
         **two.params,
         "llm": {**two.params["llm"], "layers": {**layers, "down": {"kernel": down}}},
     }
-    inputs = one.prepare(*seen())
+    inputs = one.prepare(Observations(*seen()))
     (early, carry), (other, moved) = one.early(one.params, inputs), two.early(params, inputs)
     np.testing.assert_array_equal(early, other)
     assert np.abs(one.late(one.params, carry) - two.late(params, moved)).max() > 1e-2
@@ -214,7 +215,7 @@ def test_weights_split_over_devices_say_the_same(oft: Any, oft_folder: Path) -> 
 
 def test_pictures_are_not_rotated(base: Any) -> None:
     images, sentences, state = seen()
-    pixels = base.prepare(images, sentences, state)["pixels"]
+    pixels = base.prepare(Observations(images, sentences, state))["pixels"]
     np.testing.assert_array_equal(pixels[1, 0], pictures.prepare(images[1, 0], 56))
 
 
@@ -253,7 +254,7 @@ def test_folders_that_do_not_fit_are_named(
         get_backbone("openvla", path=base_folder, features="actions")
     with pytest.raises(ValueError, match="path must be the folder"):
         get_backbone("openvla")
-    with pytest.raises(ValueError, match=r"options must be among cameras, .*, got 'colour'"):
+    with pytest.raises(ValueError, match=r"option must be one of cameras, .*, got 'colour'"):
         get_backbone("openvla", path=base_folder, colour=1)
     mixed = write_checkpoint(tmp_path, TINY_OFT, sets=("libero_goal", "libero_10"))
     with pytest.raises(ValueError, match="statistics must be one of libero_goal, libero_10"):

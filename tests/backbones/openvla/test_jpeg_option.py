@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.openvla import images
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.data.readers.jpeg import DecoderMissingError
 from tests.support.images import pictures, states
 from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
@@ -32,9 +33,11 @@ def test_stored_pictures_go_through_jpeg_once(folders: dict[str, Path]) -> None:
     stored: Any = get_backbone("openvla-oft", path=path, jpeg=False)
     shown = pictures(2, 64)
     decoded = np.stack([[images.jpeg_round_trip(each) for each in pair] for pair in shown])
-    first = drawn.prepare(shown, sentences, states())["pixels"]
-    np.testing.assert_array_equal(first, stored.prepare(decoded, sentences, states())["pixels"])
-    assert (first != stored.prepare(shown, sentences, states())["pixels"]).any()
+    first = drawn.prepare(Observations(shown, sentences, states()))["pixels"]
+    np.testing.assert_array_equal(
+        first, stored.prepare(Observations(decoded, sentences, states()))["pixels"]
+    )
+    assert (first != stored.prepare(Observations(shown, sentences, states()))["pixels"]).any()
     assert stored.spec == drawn.spec
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from rfsq_jax.data.action_spec import LIBERO
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import RFSQConfig
@@ -98,7 +99,7 @@ def test_a_batch_is_split_over_the_devices(normalized):
     config, mesh = config_of("layernorm"), sharding.make_mesh()
     state = sharding.place(trainer.initial_state(config, normalized), mesh, sharding.REPLICATED)
     data = sharding.place(normalized, mesh, sharding.REPLICATED)
-    step = jax.jit(trainer.make_update(config, mesh)).lower(state, data, jax.random.key(0))
+    step = jax.jit(trainer.make_update(config, LIBERO, mesh)).lower(state, data, jax.random.key(0))
     per_device = str(step.compile().as_text())
     assert "f32[8,8,7]" in per_device
     assert "all-reduce" in per_device

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
-from rfsq_jax.heads.network import HeadsShape
+from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.parallel import sharding
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.tokenizers.step import ActionTokenizer
@@ -18,6 +17,7 @@ from rfsq_jax.training.heads.distillation import DraftTraining, distill, make_ob
 from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.optimizer import OptimizerConfig
 from tests.support.feature_store import SPEC, make_store
+from tests.support.policies import untrained_parts
 
 SMALL = TrunkConfig(width=32, num_heads=2, num_blocks=1)
 TRAINING = DraftTraining(
@@ -34,19 +34,20 @@ TRAINING = DraftTraining(
 def data(chunks, tmp_path_factory):
     tokenizer = ActionTokenizer.from_pretrained("libero")
     store = make_store(tmp_path_factory.mktemp("features"), tokenizer, chunks[::37][:4], 96, 16)
-    return HeadsData.of(store, "train", tokenizer, HeadsConfig(main=SMALL, draft=SMALL))
+    return HeadsData.of(
+        store, "train", tokenizer.space, tokenizer, HeadsConfig(main=SMALL, draft=SMALL)
+    )
 
 
 @pytest.fixture(scope="module")
 def parts(data):
     tokenizer = ActionTokenizer.from_pretrained("libero")
     config = HeadsConfig(main=SMALL, draft=SMALL)
-    shape = HeadsShape.of(SPEC, CodeShape.of(tokenizer.config, 8), 7)
-    params = network.init(config, shape, jax.random.key(0))
+    parts = untrained_parts(SPEC, config, tokenizer, data.store.state, seed=0)
     # Louder logits: an untrained head says almost the same of every frame.
-    params["main"]["coarse_out"]["kernel"] = 5 * params["main"]["coarse_out"]["kernel"]
-    statistics = proprio.fit(data.store.state)
-    return PolicyParts(SPEC.name, SPEC.version, config, shape, params, statistics, tokenizer)
+    out = parts.params["main"]["coarse_out"]
+    out["kernel"] = 5 * out["kernel"]
+    return parts
 
 
 def agreement(parts: PolicyParts, params: network.Params, data: HeadsData) -> float:

@@ -1,0 +1,122 @@
+"""What the dims of an action mean, for any robot.
+
+Axes: A action dims; ... any leading axes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from rfsq_jax.data.episodes import METRES_PER_ACTION, RADIANS_PER_ACTION
+from rfsq_jax.runs.checks import require, require_choice, require_positive
+
+DimKind = Literal["translation", "rotation", "gripper", "joint", "other"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionGroup:
+    """Neighbouring dims of one meaning.
+
+    Attributes:
+      kind: "translation", "rotation", "joint", "other", or "gripper": a command of two values,
+        `low` or `high`. A gripper that takes any opening is a "joint".
+      size: how many dims.
+      unit: metres (translation) or radians (rotation, joint) per robot unit.
+      low: the least that the robot takes; None where nothing is known.
+      high: the most.
+    """
+
+    kind: DimKind
+    size: int = 1
+    unit: float = 1.0
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        require_choice(self.kind, DimKind, "kind")
+        require_positive(self, "size")
+        require(math.isfinite(self.unit) and self.unit > 0, "unit", "above 0", self.unit)
+        low, high = self.low, self.high
+        if self.kind == "gripper" or (low, high) != (None, None):
+            ordered = low is not None and high is not None and -math.inf < low < high < math.inf
+            require(ordered, "low, high", f"finite and ascending for {self.kind}", (low, high))
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionSpec:
+    """All dims of an action, group by group; two arms have two groups of a kind."""
+
+    groups: tuple[ActionGroup, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.groups) > 0, "groups", "at least one", self.groups)
+
+    @classmethod
+    def default(cls, action_dim: int) -> ActionSpec:
+        """LIBERO's for 7 dims, dims of unknown meaning for any other number."""
+        return (
+            LIBERO if action_dim == LIBERO.action_dim else cls((ActionGroup("other", action_dim),))
+        )
+
+    @property
+    def action_dim(self) -> int:
+        """A."""
+        return sum(group.size for group in self.groups)
+
+    @property
+    def kinds(self) -> tuple[DimKind, ...]:
+        """The kinds that occur, in order."""
+        return tuple(dict.fromkeys(group.kind for group in self.groups))
+
+    def slices(self, kind: DimKind) -> list[tuple[ActionGroup, slice]]:
+        """The groups of a kind, each with its place among the dims."""
+        ends = np.cumsum([group.size for group in self.groups]).tolist()
+        places = [
+            slice(end - group.size, end) for group, end in zip(self.groups, ends, strict=True)
+        ]
+        return [(g, place) for g, place in zip(self.groups, places, strict=True) if g.kind == kind]
+
+    def dims(self, kind: DimKind) -> slice | Int[np.ndarray, " n"]:
+        """The dims of a kind: a slice where they are neighbours, else their indices."""
+        places = [place for _, place in self.slices(kind)]
+        if len(places) == 1:
+            return places[0]
+        return np.array([i for place in places for i in range(place.start, place.stop)], np.int32)
+
+    def to_robot(self, actions: Float[np.ndarray, "*n a"]) -> Float[np.ndarray, "*n a"]:
+        """What the robot takes: grippers at one of their two values, the rest within bounds."""
+        taken = np.array(actions, np.float32)
+        for kind in self.kinds:
+            for group, place in self.slices(kind):
+                if group.low is None or group.high is None:
+                    continue
+                if kind == "gripper":
+                    closed = taken[..., place] > (group.low + group.high) / 2
+                    taken[..., place] = np.where(closed, group.high, group.low)
+                np.clip(taken[..., place], group.low, group.high, out=taken[..., place])
+        return taken
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ActionSpec:
+        """The inverse of `to_dict`."""
+        return cls(tuple(ActionGroup(**group) for group in values["groups"]))
+
+
+LIBERO = ActionSpec(
+    (
+        ActionGroup("translation", 3, METRES_PER_ACTION, -1.0, 1.0),
+        ActionGroup("rotation", 3, RADIANS_PER_ACTION, -1.0, 1.0),
+        ActionGroup("gripper", 1, 1.0, -1.0, 1.0),
+    )
+)
+"""Steps of the end effector, and a gripper: -1 open, +1 close."""

@@ -1,0 +1,31 @@
+"""The kinds of tokenizers; each is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+from rfsq_jax.runs.checks import require_choice
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
+
+KINDS = {
+    "step": "rfsq_jax.tokenizers.step:StepTokenizer",
+    "bins": "rfsq_jax.tokenizers.bins:BinTokenizer",
+    "fast": "rfsq_jax.tokenizers.fast:FastTokenizer",
+}
+"""Kind -> module:class; a further kind is a further line."""
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds that exist."""
+    return tuple(KINDS)
+
+
+def tokenizer_class(kind: str) -> type[ActionTokenizer]:
+    """The class of a kind.
+
+    Raises:
+      ValueError: for an unknown kind; it lists those that exist.
+    """
+    require_choice(kind, KINDS, "kind")
+    module, name = KINDS[kind].split(":")
+    return getattr(importlib.import_module(module), name)
