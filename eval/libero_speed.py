@@ -31,7 +31,7 @@ from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
 from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.sensors import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Task, get_task, official_init_states
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import Observations, Policy
