@@ -27,7 +27,7 @@ from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.config import AutoencoderRun
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.metrics import open_writer
 
 PICTURE = "tokenizer.png"
 
@@ -58,7 +58,7 @@ def train_tokenizer(
     name = CONDITIONING_NAMES[training.model.rfsq.conditioning]
     with (
         Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-        FileWriter(folder, checkpoints.latest_step or 0) as writer,
+        open_writer(folder, checkpoints.latest_step or 0) as writer,
     ):
         params, state = trainer.train(
             training, train, held_out, description=name, checkpoints=checkpoints, writer=writer

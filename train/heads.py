@@ -26,7 +26,7 @@ from rfsq_jax.training.heads import evaluation, report
 from rfsq_jax.training.heads import training as trainer
 from rfsq_jax.training.heads.config import PolicyRun
 from rfsq_jax.training.heads.data import HeadsData
-from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.metrics import open_writer
 
 PICTURE = "heads.png"
 
@@ -46,7 +46,7 @@ def train_policy(
     predict = evaluation.make_predict(training.model, shape, statistics, decoder)
     with (
         Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-        FileWriter(config.output, checkpoints.latest_step or 0) as writer,
+        open_writer(config.output, checkpoints.latest_step or 0) as writer,
     ):
         params = trainer.train(
             training,
