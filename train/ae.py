@@ -101,7 +101,7 @@ def show(
     print(report.table(figures))
     for gate, passed in gates.items():
         print(f"{'pass' if passed else 'FAIL'}  {gate}")
-    report.picture(config.output / PICTURE, figures, tokenizers, data.shown.actions)
+    report.plot(config.output / PICTURE, figures, tokenizers, data.shown.actions)
     results = write_results(config.output, figures={**figures, "gates": gates}, config=config)
     for label, path in {
         "picture": config.output / PICTURE,

@@ -83,7 +83,7 @@ def show(config: PolicyRun, figures: dict[str, Any]) -> None:
     if config.training.model.kind == "tokens":
         print(report.accuracy_table(named))
         print(report.reference_note(figures))
-        report.picture(config.output / PICTURE, config.output.name, figures)
+        report.plot(config.output / PICTURE, config.output.name, figures)
         print(f"picture: {config.output / PICTURE}")
     print(f"figures: {write_results(config.output, figures=figures, config=config)}")
     print(f"policy: {config.output / 'policy'}")

@@ -15,7 +15,7 @@ from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.conftest import smooth_actions
 from tests.support.feature_store import SPEC, make_store
 
-LAYERS = {"main": [0.7, 0.4, 0.9], "commonest_level": [0.2, 0.3, 0.9]}
+LAYERS = {"main": [0.7, 0.4, 0.9], "majority_level": [0.2, 0.3, 0.9]}
 ACTIONS = {"l1": 0.1, "translation_mm": 8.0, "rotation_deg": 0.9, "gripper_f1": 0.97}
 
 
@@ -32,7 +32,7 @@ def command(tmp_path, *runs):
 
 
 def test_every_run_gets_its_rows(tmp_path, capsys):
-    tokens = {**LAYERS, "commonest_level_of_dim": [0.3, 0.3, 0.9], "draft": [0.6]}
+    tokens = {**LAYERS, "majority_level_of_dim": [0.3, 0.3, 0.9], "draft": [0.6]}
     runs = [write_run(tmp_path / "robust", tokens), write_run(tmp_path / "bins", {"main": 0.5})]
     assert heads.main(command(tmp_path, *runs)) == 0
     printed = capsys.readouterr().out

@@ -9,18 +9,19 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from rfsq_jax.runs import plots
+
 BAR_HEIGHT = 20
 STACK_HEIGHT = 40
 MARKS = (0, 25, 50, 75, 100)
 
-# Okabe and Ito's colours, told apart with any colour vision, on white and on black.
 COLOURS = {
-    "render": "#56b4e9",
-    "preprocess": "#e69f00",
-    "backbone": "#0072b2",
-    "heads": "#009e73",
-    "decode": "#cc79a7",
-    "physics": "#d55e00",
+    "render": plots.SKY,
+    "preprocess": plots.ORANGE,
+    "backbone": plots.BLUE,
+    "heads": plots.GREEN,
+    "decode": plots.PURPLE,
+    "physics": plots.VERMILION,
 }
 
 

@@ -86,18 +86,18 @@ def sighted(store, tokenizer):
 def test_token_heads_learn_every_layer_and_the_tables_say_so(sighted, tmp_path):
     figures = sighted
     accuracy = figures["accuracy"]
-    majority = np.array(accuracy["commonest_level_of_dim"])
-    assert (majority >= np.array(accuracy["commonest_level"]) - 0.05).all()
+    majority = np.array(accuracy["majority_level_of_dim"])
+    assert (majority >= np.array(accuracy["majority_level"]) - 0.05).all()
     assert (np.array(accuracy["main"]) > 0.95).all()
     assert (np.array(accuracy["draft"]) > 0.95).all()
     assert len(figures["agreement"]["per_step"]) == 8
     assert figures["actions"]["argmax"]["l1"] < 0.1
     table = report.accuracy_table({"robust": figures})
     assert "L7" in table
-    assert "commonest level" in table
+    assert "majority level" in table
     assert "the reference expected 92-93 %" in report.reference_note(figures)
     assert "gripper F1" in report.action_table({"robust": figures})
-    report.picture(tmp_path / "heads.png", "robust", figures)
+    report.plot(tmp_path / "heads.png", "robust", figures)
     assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
 
 
