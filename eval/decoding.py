@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from eval.benchmarks.timing import Spread, busy_note, take_turns
 from eval.studies import decoding_cost as cost
-from eval.studies.decoding_figure import draw
+from eval.studies.decoding_figure import plot
 from eval.studies.decoding_frames import Frames, measure_frames
 from rfsq_jax.backbones import backbone_options, make_backbone
 from rfsq_jax.backbones.protocol import Backbone
@@ -36,7 +36,6 @@ from rfsq_jax.heads.early_exit import (
 )
 from rfsq_jax.policies.files import PolicyParts, load_policy, resolve
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
@@ -85,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eval.decoding: {error}", file=sys.stderr)
         return 1
     figures, points = run(config, parts, backbone, store)
-    with atomic_path(config.output / "decoding.png") as picture:
-        draw(figures, points, picture)
+    plot(figures, points, config.output / "decoding.png")
     write_results(config.output, figures=figures, config=config)
     return 0 if figures["speculation"]["identical"] == figures["speculation"]["chunks"] else 1
 

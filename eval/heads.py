@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, figures in named.items():
         if isinstance(figures.get("accuracy", {}).get("main"), list):
             print(f"{name}\n{report.reference_note(figures)}")
-    report.comparison_picture(config.output / PICTURE, named)
+    report.plot_comparison(config.output / PICTURE, named)
     print(f"picture: {config.output / PICTURE}")
     print(f"figures: {write_results(config.output, figures=named, config=config)}")
     return 0

@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from eval.studies.token_statistics import adjacency
 from eval.studies.tokenizer_candidates import Candidate, HeldOut, Row, measure
-from eval.studies.tokenizer_figure import draw
+from eval.studies.tokenizer_figure import plot
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.chunks import HORIZON, episode_chunks
 from rfsq_jax.data.episodes import Episode
@@ -31,7 +31,6 @@ from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
@@ -118,8 +117,7 @@ def run(config: TokenizersConfig) -> list[Row]:
         "fast_clipped_chunks": clipped_chunks(candidates, held_out),
         "tokenizers": [dataclasses.asdict(row) for row in rows],
     }
-    with atomic_path(config.output / "tokenizers.png") as picture:
-        draw(rows, picture)
+    plot(rows, config.output / "tokenizers.png")
     write_results(config.output, figures=figures, config=config)
     return rows
 

@@ -27,7 +27,7 @@ from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.config import AutoencoderRun
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.metrics import open_writer
 
 PICTURE = "tokenizer.png"
 
@@ -56,7 +56,7 @@ def train_tokenizer(training: TrainingConfig, folder: Path, data: Demonstrations
     name = CONDITIONING_NAMES[training.model.rfsq.conditioning]
     with (
         Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-        FileWriter(folder, checkpoints.latest_step or 0) as writer,
+        open_writer(folder, checkpoints.latest_step or 0) as writer,
     ):
         params, state = trainer.train(
             training,
@@ -103,7 +103,7 @@ def show(
     print(report.table(figures))
     for gate, passed in gates.items():
         print(f"{'pass' if passed else 'FAIL'}  {gate}")
-    report.picture(config.output / PICTURE, figures, tokenizers, data.shown.actions)
+    report.plot(config.output / PICTURE, figures, tokenizers, data.shown.actions)
     results = write_results(config.output, figures={**figures, "gates": gates}, config=config)
     for label, path in {
         "picture": config.output / PICTURE,

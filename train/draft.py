@@ -26,7 +26,7 @@ from rfsq_jax.training.heads import evaluation
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.distillation import DraftTraining, distill
 from rfsq_jax.training.heads.training import BEST_METRIC
-from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.metrics import open_writer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def teach(
     feed = Feed(train.read, len(train), training.batch_size, loop.steps_per_call, loop.seed)
     with (
         Checkpoints(config.output / "checkpoints", BEST_METRIC) as checkpoints,
-        FileWriter(config.output, checkpoints.latest_step or 0) as writer,
+        open_writer(config.output, checkpoints.latest_step or 0) as writer,
     ):
         params = distill(training, parts, feed, figures, checkpoints=checkpoints, writer=writer)
     before, after = figures(parts.params), figures(params)

@@ -25,7 +25,7 @@ from rfsq_jax.training.heads import evaluation, report
 from rfsq_jax.training.heads import training as trainer
 from rfsq_jax.training.heads.config import PolicyRun
 from rfsq_jax.training.heads.data import HeadsData
-from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.metrics import open_writer
 
 PICTURE = "heads.png"
 
@@ -49,7 +49,7 @@ def train_policy(
     predict = evaluation.make_predict(training.model, shape, statistics, tokenizer)
     with (
         Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-        FileWriter(config.output, checkpoints.latest_step or 0) as writer,
+        open_writer(config.output, checkpoints.latest_step or 0) as writer,
     ):
         params = trainer.train(
             training,
@@ -87,7 +87,7 @@ def show(config: PolicyRun, figures: dict[str, Any]) -> None:
     if config.training.model.kind == "tokens":
         print(report.accuracy_table(named))
         print(report.reference_note(figures))
-        report.picture(config.output / PICTURE, config.output.name, figures)
+        report.plot(config.output / PICTURE, config.output.name, figures)
         print(f"picture: {config.output / PICTURE}")
     print(f"figures: {write_results(config.output, figures=figures, config=config)}")
     print(f"policy: {config.output / 'policy'}")

@@ -1,4 +1,4 @@
-"""The picture of a decoding run: the early-exit curve, and which proposals are accepted."""
+"""The plot of a decoding run: the early-exit curve, and which proposals are accepted."""
 
 from __future__ import annotations
 
@@ -7,31 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rfsq_jax.heads.early_exit import CurvePoint
+from rfsq_jax.runs import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#999999"
+
+def plot(figures: dict[str, Any], points: Sequence[CurvePoint], path: Path) -> None:
+    """Writes the plot as a PNG."""
+    figure, (curve, acceptance) = plots.new_figure((12, 4.2), 2)
+    _plot_curve(curve, points, CurvePoint(**figures["early_exit"]["calibrated"]))
+    _plot_acceptance(acceptance, figures["speculation"])
+    plots.save_figure(figure, path)
 
 
-def draw(figures: dict[str, Any], points: Sequence[CurvePoint], path: Path) -> None:
-    """Writes the picture as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _draw_curve(left, points, CurvePoint(**figures["early_exit"]["calibrated"]))
-    _draw_acceptance(right, figures["speculation"])
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(True, color="#dddddd", linewidth=0.6)
-    figure.savefig(path, dpi=150, format="png")
-
-
-def _draw_curve(axes: Axes, points: Sequence[CurvePoint], chosen: CurvePoint) -> None:
-    for field, colour, marker in (("seconds", BLUE, "o"), ("flops", VERMILION, "s")):
+def _plot_curve(axes: Axes, points: Sequence[CurvePoint], chosen: CurvePoint) -> None:
+    for field, colour, marker in (("seconds", plots.BLUE, "o"), ("flops", plots.VERMILION, "s")):
         values = [100 * getattr(point, field) for point in points]
         errors = [100 * point.error for point in points]
         label = {"seconds": "time", "flops": "FLOPs"}[field]
@@ -43,11 +34,13 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePoint], chosen: CurvePoint) ->
     axes.legend(frameon=False)
 
 
-def _draw_acceptance(axes: Axes, figures: dict[str, Any]) -> None:
+def _plot_acceptance(axes: Axes, figures: dict[str, Any]) -> None:
     steps = range(1, len(figures["steps"]) + 1)
-    axes.bar(steps, [100 * share for share in figures["steps"]], color=BLUE, label="whole steps")
+    axes.bar(
+        steps, [100 * share for share in figures["steps"]], color=plots.BLUE, label="whole steps"
+    )
     for layer, share in enumerate(figures["tokens_per_layer"]):
-        axes.axhline(100 * share, color=GREY, linestyle=("-", "--", ":")[layer % 3],
+        axes.axhline(100 * share, color=plots.GREY, linestyle=("-", "--", ":")[layer % 3],
                      label=f"tokens of L{layer}")  # fmt: skip
     axes.set(ylim=(0, 100), xlabel="step of the chunk", ylabel="% of the draft's proposals")
     axes.set_title("The main head agrees", loc="left")

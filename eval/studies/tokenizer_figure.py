@@ -1,4 +1,4 @@
-"""The picture of a tokenizer comparison: rate and distortion, overlap, perplexity."""
+"""The plot of a tokenizer comparison: rate and distortion, overlap, perplexity."""
 
 from __future__ import annotations
 
@@ -7,36 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.studies.tokenizer_candidates import Row
+from rfsq_jax.runs import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, told apart with any colour vision; the markers tell them apart in print.
+# The markers tell them apart in print.
 STYLES = {
-    "bins": ("#000000", "s"),
-    "FAST": ("#E69F00", "^"),
-    "naive": ("#999999", "X"),
-    "scale": ("#56B4E9", "D"),
-    "robust": ("#0072B2", "o"),
+    "bins": (plots.BLACK, "s"),
+    "FAST": (plots.ORANGE, "^"),
+    "naive": (plots.GREY, "X"),
+    "scale": (plots.SKY, "D"),
+    "robust": (plots.BLUE, "o"),
 }
-EXTRA = (("#009E73", "v"), ("#D55E00", "P"), ("#CC79A7", "*"))
+EXTRA = ((plots.GREEN, "v"), (plots.VERMILION, "P"), (plots.PURPLE, "*"))
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Writes the picture of the rows as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Writes the plot of the rows as a PNG."""
+    figure, (left, middle, right) = plots.new_figure((13, 4.2), 3, width_ratios=[1.5, 1, 1])
     styles = family_styles(rows)
-    _draw_rate_distortion(left, rows, styles)
-    _draw_overlap(middle, full_codes(rows), styles)
-    _draw_perplexity(right, full_codes(rows), styles)
-    for axes in (left, middle, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png")
+    _plot_rate_distortion(left, rows, styles)
+    _plot_overlap(middle, full_codes(rows), styles)
+    _plot_perplexity(right, full_codes(rows), styles)
+    plots.save_figure(figure, path)
 
 
 def family_styles(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
@@ -55,7 +49,7 @@ def full_codes(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.layers in (None, deepest[row.family])]
 
 
-def _draw_rate_distortion(
+def _plot_rate_distortion(
     axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]
 ) -> None:
     for family, (colour, marker) in styles.items():
@@ -64,11 +58,10 @@ def _draw_rate_distortion(
         axes.plot(bits, mse, color=colour, marker=marker, label=family, markersize=6, linewidth=1.5)
     axes.set(xscale="log", yscale="log", xlabel="bits per chunk", ylabel="held-out MSE, normalised")
     axes.set_title("Rate and distortion", loc="left")
-    axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False)
 
 
-def _draw_overlap(axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]) -> None:
+def _plot_overlap(axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]) -> None:
     names = [row.name for row in rows]
     colours = [styles[row.family][0] for row in rows]
     axes.barh(names, [100 * row.statistics.live_overlap for row in rows], color=colours)
@@ -76,7 +69,7 @@ def _draw_overlap(axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, 
         [100 * row.statistics.overlap for row in rows],
         range(len(rows)),
         "|",
-        color="#333333",
+        color=plots.DARK,
         markersize=12,
     )
     axes.invert_yaxis()
@@ -84,13 +77,13 @@ def _draw_overlap(axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, 
     axes.set_title("Tokens that stay one step on", loc="left")
 
 
-def _draw_perplexity(axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]) -> None:
+def _plot_perplexity(axes: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]) -> None:
     residual = [row for row in rows if row.layers is not None]
     for row in residual:
         colour, marker = styles[row.family]
         layers = range(1, len(row.statistics.perplexity) + 1)
         axes.plot(layers, row.statistics.perplexity, color=colour, marker=marker, label=row.family)
-    axes.axhline(1, color="#333333", linewidth=0.8, linestyle=":")
+    axes.axhline(1, color=plots.DARK, linewidth=0.8, linestyle=":")
     axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="layer", ylabel="levels in use (perplexity)")
     axes.set_title("Perplexity per layer; 1 is dead", loc="left")

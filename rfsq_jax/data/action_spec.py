@@ -25,27 +25,36 @@ class ActionGroup:
 
     Attributes:
       kind: "translation", "rotation", "joint", "other", or "gripper": a command of two values,
-        `low` or `high`. A gripper that takes any opening is a "joint".
+        its `bounds`. A gripper that takes any opening is a "joint".
       size: how many dims.
       unit: metres (translation) or radians (rotation, joint) per robot unit.
-      low: the least that the robot takes; None where nothing is known.
-      high: the most.
+      bounds: the least and the most that the robot takes; None where nothing is known.
     """
 
     kind: DimKind
     size: int = 1
     unit: float = 1.0
-    low: float | None = None
-    high: float | None = None
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         require_choice(self.kind, DimKind, "kind")
         require_positive(self, "size")
         require(math.isfinite(self.unit) and self.unit > 0, "unit", "above 0", self.unit)
-        low, high = self.low, self.high
-        if self.kind == "gripper" or (low, high) != (None, None):
-            ordered = low is not None and high is not None and -math.inf < low < high < math.inf
-            require(ordered, "low, high", f"finite and ascending for {self.kind}", (low, high))
+        if self.kind == "gripper" or self.bounds is not None:
+            low, high = self.bounds or (math.inf, -math.inf)
+            ordered = -math.inf < low < high < math.inf
+            require(ordered, "bounds", f"finite and ascending for {self.kind}", self.bounds)
+
+    @property
+    def commands(self) -> tuple[float, float]:
+        """The two values of a gripper.
+
+        Raises:
+          ValueError: for another kind without bounds.
+        """
+        if self.bounds is None:
+            raise ValueError(f"bounds must be given to have commands, got none for {self.kind}")
+        return self.bounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +103,12 @@ class ActionSpec:
         taken = np.array(actions, np.float32)
         for kind in self.kinds:
             for group, place in self.slices(kind):
-                if group.low is None or group.high is None:
+                if group.bounds is None:
                     continue
+                low, high = group.bounds
                 if kind == "gripper":
-                    closed = taken[..., place] > (group.low + group.high) / 2
-                    taken[..., place] = np.where(closed, group.high, group.low)
-                np.clip(taken[..., place], group.low, group.high, out=taken[..., place])
+                    taken[..., place] = np.where(taken[..., place] > (low + high) / 2, high, low)
+                np.clip(taken[..., place], low, high, out=taken[..., place])
         return taken
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,14 +118,18 @@ class ActionSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ActionSpec:
         """The inverse of `to_dict`."""
-        return cls(tuple(ActionGroup(**group) for group in values["groups"]))
+        groups = (
+            ActionGroup(**{**group, "bounds": group["bounds"] and tuple(group["bounds"])})
+            for group in values["groups"]
+        )
+        return cls(tuple(groups))
 
 
 LIBERO = ActionSpec(
     (
-        ActionGroup("translation", 3, METRES_PER_ACTION, -1.0, 1.0),
-        ActionGroup("rotation", 3, RADIANS_PER_ACTION, -1.0, 1.0),
-        ActionGroup("gripper", 1, 1.0, -1.0, 1.0),
+        ActionGroup("translation", 3, METRES_PER_ACTION, (-1.0, 1.0)),
+        ActionGroup("rotation", 3, RADIANS_PER_ACTION, (-1.0, 1.0)),
+        ActionGroup("gripper", 1, 1.0, (-1.0, 1.0)),
     )
 )
 """Steps of the end effector, and a gripper: -1 open, +1 close."""

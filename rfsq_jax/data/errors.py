@@ -52,19 +52,11 @@ def gripper_flips(
     actions: Float[np.ndarray, "*n a"], decoded: Float[np.ndarray, "*n a"], spec: ActionSpec
 ) -> float:
     """The share of gripper commands that came back as the other one."""
-    flips = [
-        closes(decoded[..., place], group.low, group.high)
-        != closes(actions[..., place], group.low, group.high)
-        for group, place in spec.slices("gripper")
-    ]
+    flips = []
+    for group, place in spec.slices("gripper"):
+        middle = np.mean(group.commands)
+        flips.append((decoded[..., place] > middle) != (actions[..., place] > middle))
     return float(np.mean(np.concatenate(flips, axis=-1)))
-
-
-def closes(commands: Float[np.ndarray, "*n"], low: float | None, high: float | None) -> np.ndarray:
-    """Which gripper commands are nearer to `high` than to `low`."""
-    assert low is not None, "a gripper's spec has bounds"
-    assert high is not None, "a gripper's spec has bounds"
-    return commands > (low + high) / 2
 
 
 def _mean_error(difference: Float[np.ndarray, "m t a"], spec: ActionSpec, kind: DimKind) -> float:

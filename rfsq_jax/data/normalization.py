@@ -56,7 +56,7 @@ class Normalization:
         constant = high - low < 1e-6
         low, high = np.where(constant, low - 1, low), np.where(constant, high + 1, high)
         for group, place in spec.slices("gripper"):
-            low[place], high[place] = group.low, group.high
+            low[place], high[place] = group.commands
         return cls(low.astype(np.float32), high.astype(np.float32))
 
     @property

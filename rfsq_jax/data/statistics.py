@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,23 +34,6 @@ def published_statistics(suite: str) -> dict[str, Any] | None:
     """Returns the published statistics of `suite` in the same form, or None if there are none."""
     text = (importlib.resources.files("rfsq_jax.data") / "published.json").read_text()
     return json.loads(text)["suites"].get(suite)
-
-
-def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Returns the interval that holds a success rate with 95 % confidence (Wilson 1927).
-
-    Raises:
-      ValueError: if there are no trials, or more successes than trials.
-    """
-    if not 0 <= successes <= trials or trials == 0:
-        raise ValueError(
-            f"successes must be in 0..trials with trials > 0, got {successes}/{trials}"
-        )
-    rate = successes / trials
-    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
-    spread = math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    half = z * spread / (1 + z * z / trials)
-    return centre - half, centre + half
 
 
 def comparison_table(ours: dict[str, list[float]], published: dict[str, Any] | None) -> str:

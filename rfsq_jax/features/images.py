@@ -13,10 +13,10 @@ from jaxtyping import Float32, Int, UInt8
 from scipy.spatial.transform import Rotation
 
 from rfsq_jax.data.readers import jpeg
+from rfsq_jax.data.readers.libero_hdf5 import read_frames as read_hdf5_frames
 from rfsq_jax.data.readers.rlds import read_frames as read_record_frames
 from rfsq_jax.features.frames import EpisodeFrames
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration
-from rfsq_jax.libero.demonstrations.hdf5 import read_frames as read_hdf5_frames
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.tasks import get_task
 

@@ -21,7 +21,7 @@ Names = Mapping[str, Any]
 def load_plain(
     stream: io.BytesIO, names: Names | None = None, persistent: Callable[[Any], Any] | None = None
 ) -> Any:
-    """Reads one pickle of protocol 2 and leaves the stream behind it.
+    """Reads one pickle of protocol 2 and leaves the stream after it.
 
     Args:
       stream: at the start of a pickle.

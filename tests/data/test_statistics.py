@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from rfsq_jax.data.statistics import action_statistics, published_statistics, wilson_interval
+from rfsq_jax.data.statistics import action_statistics, published_statistics
 
 
 def test_statistics_use_the_published_gripper():
@@ -21,14 +20,3 @@ def test_published_statistics_are_those_of_the_lattice():
     assert spatial["max"][:3] == [0.9375] * 3
     assert (spatial["num_episodes"], spatial["num_steps"]) == (432, 52970)
     assert published_statistics("libero_90") is None
-
-
-def test_wilson_interval_matches_its_definition():
-    # The bounds are the p that solve (rate - p)^2 = z^2 p (1 - p) / n.
-    low, high = wilson_interval(475, 500)
-    for bound in (low, high):
-        assert (0.95 - bound) ** 2 == pytest.approx(1.96**2 * bound * (1 - bound) / 500)
-    assert low < 0.95 < high
-    assert wilson_interval(0, 10)[0] == pytest.approx(0, abs=1e-12)
-    with pytest.raises(ValueError, match="5/0"):
-        wilson_interval(5, 0)

@@ -16,10 +16,10 @@ import pytest
 
 from rfsq_jax.backbones.protocol import DEPTHS
 from rfsq_jax.data.chunks import episode_chunks
+from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import choose_frames, load_episodes
-from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
 from tests.support.fakes import SPEC, Patches, write_demonstrations
 from tests.support.features import LENGTHS, make, run_of
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Depth
 from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.features.frames import choose_frames, load_episodes
 from rfsq_jax.features.shards import DTYPES
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.fakes import SPEC, Patches
 from tests.support.features import make, run_of

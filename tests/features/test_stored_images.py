@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rfsq_jax.data.readers.jpeg import DecoderMissingError
+from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.data.readers.rlds import read_rlds
 from rfsq_jax.features.frames import choose_frames, load_episodes
 from rfsq_jax.features.images import stored_images
-from rfsq_jax.libero.demonstrations import hdf5
 from tests.support.fakes import write_demonstrations
 from tests.support.features import make, run_of
 from tests.support.rlds_folders import write_folder
@@ -51,7 +51,7 @@ def test_both_formats_give_the_same_features(tmp_path):
 def test_images_are_those_of_the_whole_episode(tmp_path):
     write_both(tmp_path)
     paths = tmp_path / "rlds", tmp_path / "put_it_here_demo.hdf5"
-    for path, read in zip(paths, (read_rlds, hdf5.read_hdf5), strict=True):
+    for path, read in zip(paths, (read_rlds, read_hdf5), strict=True):
         run = run_of(tmp_path, images=(path,))
         episodes = {each.source: each for each in read(path, images=True)}
         for clip in choose_frames(run, load_episodes(run)):
@@ -108,7 +108,7 @@ def test_only_jpeg_files_are_taken_for_jpeg_files(tmp_path, monkeypatch):
     pytest.importorskip("simplejpeg")
     with pytest.raises(ValueError, match="holds no JPEG files"):
         make(run_of(tmp_path, images=(tmp_path / "put_it_here_demo.hdf5",), **options))
-    with pytest.raises(ValueError, match=r"the picture of step .* cannot be decoded"):
+    with pytest.raises(ValueError, match=r"the image of step .* cannot be decoded"):
         make(run_of(tmp_path, images=(tmp_path / "rlds",), output=tmp_path / "other", **options))
 
 

@@ -50,7 +50,9 @@ class DigitsTokenizer(ActionTokenizer):
     def arrays(self):
         return {}
 
-    vocab_size = LEVELS
+    @property
+    def vocab_size(self):
+        return LEVELS
 
     @property
     def tokens_per_chunk(self):

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rfsq_jax.runs.intervals import compare, mcnemar, wilson
+from rfsq_jax.runs.intervals import Z95, compare, mcnemar, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 20), (1, 2), (19, 20), (20, 20), (475, 500)])
 def test_wilson_is_scipys(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_matches_its_definition():
+    # The bounds are the p that solve (rate - p)^2 = z^2 p (1 - p) / n.
+    low, high = wilson(475, 500)
+    for bound in (low, high):
+        assert (0.95 - bound) ** 2 == pytest.approx(Z95**2 * bound * (1 - bound) / 500)
+    assert low < 0.95 < high
 
 
 def test_wilson_of_the_protocol():

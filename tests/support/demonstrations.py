@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import h5py
 import numpy as np
 
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
@@ -51,3 +54,20 @@ def assert_same(got: Demonstration, expected: Demonstration) -> None:
     np.testing.assert_array_equal(got.start.state, expected.start.state)
     np.testing.assert_array_equal(got.start.fixtures, expected.start.fixtures)
     assert got.start.seed == expected.start.seed
+
+
+def write_original(path: Path, num_demos: int = 11, images: bool = True) -> None:
+    """A file with the layout and types of the public ones, and nothing of ours."""
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["num_demos"] = num_demos
+        for number in range(num_demos):
+            group = data.create_group(f"demo_{number}")
+            group["actions"] = rng.uniform(-1, 1, (4, 7))
+            group["states"] = rng.normal(size=(4, 20))
+            group["obs/ee_states"] = np.full((4, 6), float(number))
+            group["obs/gripper_states"] = rng.normal(size=(4, 2))
+            if images:
+                group["obs/agentview_rgb"] = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)
+                group["obs/eye_in_hand_rgb"] = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)

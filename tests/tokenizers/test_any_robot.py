@@ -16,7 +16,7 @@ from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 from tests.conftest import smooth_actions
 
-ARM = (ActionGroup("joint", 6), ActionGroup("gripper", 1, low=0.0, high=1.0))
+ARM = (ActionGroup("joint", 6), ActionGroup("gripper", 1, bounds=(0.0, 1.0)))
 SPECS = {
     2: ActionSpec((ActionGroup("translation", 2, 0.01),)),
     7: LIBERO,
@@ -32,7 +32,8 @@ def chunks_of(spec: ActionSpec, horizon: int, count: int = 256) -> np.ndarray:
     moves = np.concatenate(lanes, axis=1)[:, : spec.action_dim]
     moves = moves * np.linspace(0.3, 3.0, spec.action_dim, dtype=np.float32)
     for group, place in spec.slices("gripper"):
-        moves[:, place] = np.where(moves[:, place] > 0, group.high, group.low)
+        low, high = group.commands
+        moves[:, place] = np.where(moves[:, place] > 0, high, low)
     windows = np.lib.stride_tricks.sliding_window_view(moves, horizon, axis=0)
     return np.ascontiguousarray(np.moveaxis(windows[:count], -1, 1))
 
@@ -115,10 +116,10 @@ def test_a_robot_is_given_what_it_takes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ActionGroup("gripper"), "low, high must be finite and ascending for gripper"),
-        (lambda: ActionGroup("joint", low=1.0, high=-1.0), "finite and ascending for joint"),
-        (lambda: ActionGroup("joint", low=1.0), "finite and ascending"),
-        (lambda: ActionGroup("grip"), "kind must be one of .*; did you mean 'gripper'"),
+        (lambda: ActionGroup("gripper"), "bounds must be finite and ascending for gripper"),
+        (lambda: ActionGroup("joint", bounds=(1.0, -1.0)), "finite and ascending for joint"),
+        (lambda: ActionGroup("joint", bounds=(0.0, np.inf)), "finite and ascending"),
+        (lambda: ActionGroup(*["grip"]), "kind must be one of .*; did you mean 'gripper'"),
         (lambda: ActionGroup("other", 0), "size must be at least 1"),
         (lambda: ActionGroup("joint", 1, 0.0), "unit must be above 0"),
         (lambda: ActionSpec(()), "groups must be at least one"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.libero.demonstrations.bundled import read_bundle
 from rfsq_jax.libero.demonstrations.generation import (
     Recipe,
@@ -14,7 +15,7 @@ from rfsq_jax.libero.demonstrations.generation import (
     attempts_folder,
     generate,
 )
-from rfsq_jax.libero.demonstrations.hdf5 import read_demonstrations, read_hdf5
+from rfsq_jax.libero.demonstrations.hdf5 import read_demonstrations
 from rfsq_jax.libero.demonstrations.summary import describe
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.tasks import get_task

@@ -29,13 +29,13 @@ def require_decoder() -> None:
     """Raises a DecoderMissingError if `decode` could not run."""
     if importlib.util.find_spec(DECODER) is None:
         raise DecoderMissingError(
-            f"OpenVLA's pictures go through {DECODER}, which decodes JPEG as in its training; "
+            f"OpenVLA's images go through {DECODER}, which decodes JPEG as in its training; "
             'install it with: pip install "rfsq-jax[openvla]"'
         )
 
 
 def encode(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """The file that TensorFlow makes of a picture by default, byte by byte."""
+    """The file that TensorFlow makes of an image by default, byte by byte."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0", dpi=DENSITY)
     return buffer.getvalue()
@@ -54,10 +54,10 @@ def decode(file: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def decode_any(file: bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels that PIL reads, of a picture of any format.
+    """The pixels that PIL reads, of an image of any format.
 
     Raises:
       OSError: if the file is damaged.
     """
-    with Image.open(io.BytesIO(file)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(file)) as opened:
+        return np.asarray(opened.convert("RGB"))

@@ -1,5 +1,8 @@
 """Reads recorded actions from a file that the user names: NPZ or LIBERO HDF5.
 
+Conventions: those of `Episode`; an NPZ must have them already (gripper -1 open, +1 close, rotation
+vectors, deltas in the environment's units), and no-ops stay.
+
 Axes: N steps of an episode · A = 7 action dims.
 """
 
@@ -14,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.data.episodes import ACTION_DIM
-from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
+from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 
 BOUNDARIES = ("lengths", "episode_ends")
 

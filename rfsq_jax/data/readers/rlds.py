@@ -1,7 +1,13 @@
 """RLDS demonstrations: reads TFDS folders, those of OpenVLA's LIBERO data and of BridgeData V2.
 
-A record is one episode, a tf.train.Example whose lists run over its steps. LIBERO's pictures there
-are already turned by 180 degrees, and its actions are the environment's own.
+A record is one episode, a tf.train.Example whose lists run over its steps.
+
+Conventions, by `RldsFields`:
+  gripper: LIBERO -1 open, +1 close, kept; BridgeData 0 closed to 1 open, turned into that.
+  rotation: LIBERO rotation vectors, kept; BridgeData Euler angles about fixed axes, turned.
+  deltas: LIBERO in the environment's units, kept; BridgeData in metres and radians, divided.
+  no-ops: none is dropped here; OpenVLA's LIBERO data were filtered before, BridgeData were not.
+  images: upright as stored; LIBERO's were turned by 180 degrees when they were written.
 
 Axes: N steps · M frames wanted · K stored state dims · H, W image.
 """
@@ -30,7 +36,7 @@ class RldsFields:
     """Where a data set keeps what an `Episode` needs, and in which convention.
 
     Attributes:
-      images: names of the pictures under steps/observation, by our camera.
+      images: names of the images under steps/observation, by our camera.
       state_dim: K; position (3), rotation (3), then one or two numbers of the gripper.
       rotation: "axis_angle", or "euler" (roll, pitch, yaw about fixed axes), of state and action.
       gripper: "signed" (-1 open, +1 close), or "opening" (0 closed, 1 open).
@@ -47,9 +53,9 @@ class RldsFields:
 
     def widths(self) -> dict[str, int | None]:
         """The fields that are read, each with its numbers per step; None for bytes."""
-        pictures = {f"steps/observation/{name}": None for name in self.images.values()}
+        images = {f"steps/observation/{name}": None for name in self.images.values()}
         numbers = {"steps/action": ACTION_DIM, "steps/observation/state": self.state_dim}
-        return {**numbers, "steps/language_instruction": None, **pictures}
+        return {**numbers, "steps/language_instruction": None, **images}
 
 
 LIBERO = RldsFields(
@@ -80,7 +86,7 @@ def read_rlds(
 
     Args:
       folder: holds features.json, dataset_info.json and the .tfrecord files.
-      images: whether to decode the pictures too.
+      images: whether to decode the images too.
       split: which of the folder's splits.
       fields: how the data set is laid out.
 
@@ -111,14 +117,14 @@ def read_frames(
     *,
     decode: Decode = decode_any,
 ) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
-    """Decodes these steps' pictures of one episode of a file, by camera.
+    """Decodes these steps' images of one episode of a file, by camera.
 
     Args:
       path: a TFRecord file.
       place: of the episode in it.
       frames: the steps.
       fields: how the data set is laid out.
-      decode: makes pixels of a stored picture; `data.jpeg.decode` does it as TensorFlow.
+      decode: makes pixels of a stored image; `data.jpeg.decode` does it as TensorFlow.
 
     Raises:
       FileNotFoundError, IndexError: if there is no such file or episode.
@@ -126,7 +132,7 @@ def read_frames(
     """
     source = f"{path.name}/{place}"
     record = _parse(read_record(path, place), path, place)
-    return _pictures(record, source, fields, frames, decode)
+    return _images(record, source, fields, frames, decode)
 
 
 def _parse(data: bytes, path: Path, place: int) -> dict[str, Feature]:
@@ -148,7 +154,7 @@ def _episode(
         state=_state(state, fields),
         instruction=words[0].decode() if words else "",
         source=source,
-        images=_pictures(record, source, fields, every) if images else None,
+        images=_images(record, source, fields, every) if images else None,
     )
 
 
@@ -195,7 +201,7 @@ def _rotation_vector(
     return Rotation.from_euler("xyz", angles).as_rotvec().astype(np.float32)
 
 
-def _pictures(
+def _images(
     record: Mapping[str, Feature],
     source: str,
     fields: RldsFields,
@@ -217,7 +223,7 @@ def _decoded(encoded: bytes, source: str, frame: int, decode: Decode) -> UInt8[n
         return decode(encoded)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{source}: the picture of step {frame} cannot be decoded: {error}"
+            f"{source}: the image of step {frame} cannot be decoded: {error}"
         ) from error
 
 

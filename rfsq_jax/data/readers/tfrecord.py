@@ -19,8 +19,6 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rfsq_jax.data.readers.crc32c import crc32c
-
 Feature = list[bytes] | Float32[np.ndarray, " _"] | Int64[np.ndarray, " _"]
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
@@ -92,7 +90,7 @@ def _read_length(stream: BinaryIO, path: Path, place: int) -> int | None:
     if len(header) < _HEADER.size:
         raise ValueError(f"{path}: record {place} is cut short")
     size, checksum = _HEADER.unpack(header)
-    if _masked(crc32c(header[:8])) != checksum:
+    if _checksum(header[:8]) != checksum:
         raise ValueError(f"{path}: record {place} is damaged: its length has another checksum")
     return size
 
@@ -101,12 +99,20 @@ def _read_data(stream: BinaryIO, size: int, path: Path, place: int) -> bytes:
     data, footer = stream.read(size), stream.read(_FOOTER.size)
     if len(data) < size or len(footer) < _FOOTER.size:
         raise ValueError(f"{path}: record {place} is cut short")
-    if _masked(crc32c(data)) != _FOOTER.unpack(footer)[0]:
+    if _checksum(data) != _FOOTER.unpack(footer)[0]:
         raise ValueError(f"{path}: record {place} is damaged: its data has another checksum")
     return data
 
 
-def _masked(checksum: int) -> int:
+def _checksum(data: bytes) -> int:
+    """The CRC-32C of `data`, masked as TFRecord files store it."""
+    try:
+        from google_crc32c import value as crc32c
+    except ImportError as error:
+        raise ImportError(
+            'TFRecord files need google-crc32c; install it with: pip install "rfsq-jax[rlds]"'
+        ) from error
+    checksum = crc32c(data)
     rotated = (checksum >> 15 | checksum << 17) & 0xFFFFFFFF
     return (rotated + 0xA282EAD8) & 0xFFFFFFFF
 

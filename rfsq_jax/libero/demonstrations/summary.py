@@ -12,10 +12,10 @@ from rfsq_jax.data.statistics import (
     comparison_table,
     length_figures,
     published_statistics,
-    wilson_interval,
 )
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, count_no_ops
 from rfsq_jax.libero.tasks import Task
+from rfsq_jax.runs.intervals import wilson
 
 
 def summarise(
@@ -86,10 +86,9 @@ def _task_figures(task: Task, group: Sequence[Demonstration], attempts: int) -> 
 
 
 def _success(successes: int, attempts: int) -> dict[str, Any]:
-    interval = wilson_interval(successes, attempts)
     return {
         "kept": successes,
         "attempts": attempts,
         "rate": successes / attempts,
-        "interval_95": list(interval),
+        "interval_95": list(wilson(successes, attempts)),
     }

@@ -1,4 +1,4 @@
-"""What a trained tokenizer is worth: figures, a table and a picture.
+"""What a trained tokenizer is worth: figures, a table and a plot.
 
 Axes: M chunks · T steps · A action dims · L layers.
 """
@@ -6,7 +6,7 @@ Axes: M chunks · T steps · A action dims · L layers.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -14,16 +14,18 @@ from jaxtyping import Float
 
 from rfsq_jax import rfsq
 from rfsq_jax.data.errors import reconstruction_errors
-from rfsq_jax.runs.files import primary_path
+from rfsq_jax.runs import plots
 from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.step import StepTokenizer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # The reference experiment's own acceptance gates (specification, "published figures").
 MSE_GATE = 0.012
 IMPROVEMENT_GATE = 0.30
 DEAD_SHARE = 0.9
-COLOURS = {"first": "#0072B2", "second": "#D55E00", "truth": "#333333"}
 
 COLUMNS = {
     "translation_mm": "mm",
@@ -95,30 +97,20 @@ def table(named: dict[str, Figures]) -> str:
     return format_table([*header, "layer's residual", "its perplexity", "alive"], rows)
 
 
-def picture(
+def plot(
     path: Path,
     named: dict[str, Figures],
     tokenizers: dict[str, StepTokenizer],
     episode: Float[np.ndarray, "n a"],
 ) -> None:
-    """Draws layer use, error by prefix, and a held-out episode beside what its tokens give."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.2), constrained_layout=True)
-    colours = dict(zip(named, (COLOURS["first"], COLOURS["second"]), strict=False))
-    _draw_perplexity(axes[0, 0], named, colours)
-    _draw_prefixes(axes[0, 1], named, colours)
-    _draw_episode(axes[1, 0], 0, "translation x (robot units)", tokenizers, colours, episode)
-    _draw_episode(axes[1, 1], 5, "rotation z (robot units)", tokenizers, colours, episode)
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    with primary_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)
+    """Plots layer use, error by prefix, and a held-out episode beside what its tokens give."""
+    figure, (perplexity, prefixes, translation, rotation) = plots.new_figure((11, 7.2), 2, 2)
+    colours: dict[str, str] = dict(zip(named, (plots.BLUE, plots.VERMILION), strict=False))
+    _plot_perplexity(perplexity, named, colours)
+    _plot_prefixes(prefixes, named, colours)
+    _plot_episode(translation, 0, "translation x (robot units)", tokenizers, colours, episode)
+    _plot_episode(rotation, 5, "rotation z (robot units)", tokenizers, colours, episode)
+    plots.save_figure(figure, path)
 
 
 def _cell(name: str, error: float) -> str:
@@ -149,29 +141,29 @@ def _health(tokenizer: StepTokenizer, actions: Float[np.ndarray, "n t a"]) -> Fi
     return health._asdict() | {"alive": (health.histogram.max(axis=-1) <= DEAD_SHARE).tolist()}
 
 
-def _draw_perplexity(axis: Any, named: dict[str, Figures], colours: dict[str, str]) -> None:
+def _plot_perplexity(axes: Axes, named: dict[str, Figures], colours: dict[str, str]) -> None:
     width = 0.8 / len(named)
     for index, (name, figures) in enumerate(named.items()):
         perplexity = np.asarray(figures["health"]["perplexity"])
         positions = np.arange(len(perplexity)) + (index - (len(named) - 1) / 2) * width
-        axis.bar(positions, perplexity, width, color=colours[name], label=name)
-    axis.axhline(1.0, color=COLOURS["truth"], lw=0.8, ls=":")
-    axis.set(xlabel="residual layer", ylabel="levels in use (perplexity)")
-    axis.set_title("What each layer carries (1 = nothing)")
-    axis.legend(frameon=False)
+        axes.bar(positions, perplexity, width, color=colours[name], label=name)
+    axes.axhline(1.0, color=plots.DARK, lw=0.8, ls=":")
+    axes.set(xlabel="residual layer", ylabel="levels in use (perplexity)")
+    axes.set_title("What each layer carries (1 = nothing)")
+    axes.legend(frameon=False)
 
 
-def _draw_prefixes(axis: Any, named: dict[str, Figures], colours: dict[str, str]) -> None:
+def _plot_prefixes(axes: Axes, named: dict[str, Figures], colours: dict[str, str]) -> None:
     for name, figures in named.items():
         errors = [prefix["mse"] for prefix in figures["prefixes"]]
-        axis.semilogy(range(1, len(errors) + 1), errors, "o-", color=colours[name], label=name)
-    axis.set(xlabel="layers decoded", ylabel="held-out MSE (normalised)")
-    axis.set_title("Actions decoded from the first layers' tokens")
-    axis.legend(frameon=False)
+        axes.semilogy(range(1, len(errors) + 1), errors, "o-", color=colours[name], label=name)
+    axes.set(xlabel="layers decoded", ylabel="held-out MSE (normalised)")
+    axes.set_title("Actions decoded from the first layers' tokens")
+    axes.legend(frameon=False)
 
 
-def _draw_episode(
-    axis: Any,
+def _plot_episode(
+    axes: Axes,
     dim: int,
     label: str,
     tokenizers: dict[str, StepTokenizer],
@@ -183,8 +175,8 @@ def _draw_episode(
         whole = len(episode) // horizon * horizon
         chunks = episode[:whole].reshape(-1, horizon, episode.shape[-1])
         back = tokenizer.decode(tokenizer.encode(chunks)).reshape(whole, -1)
-        axis.plot(back[:, dim], color=colours[name], lw=1.6, label=f"{name}, from tokens")
-    axis.plot(episode[:, dim], color=COLOURS["truth"], lw=0.9, ls="--", label="held-out episode")
-    axis.set(xlabel="step (20 Hz)", ylabel=label)
-    axis.set_title("A held-out episode and what comes back from its tokens")
-    axis.legend(frameon=False, fontsize=8)
+        axes.plot(back[:, dim], color=colours[name], lw=1.6, label=f"{name}, from tokens")
+    axes.plot(episode[:, dim], color=plots.DARK, lw=0.9, ls="--", label="held-out episode")
+    axes.set(xlabel="step (20 Hz)", ylabel=label)
+    axes.set_title("A held-out episode and what comes back from its tokens")
+    axes.legend(frameon=False, fontsize=8)

@@ -1,4 +1,4 @@
-"""The tables and pictures of a heads run.
+"""The tables and plots of a heads run.
 
 Axes: L layers · T steps of a chunk.
 """
@@ -6,16 +6,19 @@ Axes: L layers · T steps of a chunk.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rfsq_jax.runs.files import primary_path
+from rfsq_jax.runs import plots
 from rfsq_jax.runs.tables import format_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # What the reference's guides expected, as means over layers (specification, "published figures").
 REFERENCE_TARGETS = {"main": "92-93 %", "draft": "91-92 %"}
-COLOURS = {"main": "#0072B2", "draft": "#D55E00", "majority": "#999999", "truth": "#333333"}
+COLOURS = {"main": plots.BLUE, "draft": plots.VERMILION}
 
 Figures = dict[str, Any]
 
@@ -79,72 +82,46 @@ def reference_note(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def picture(path: Path, name: str, figures: Figures) -> None:
-    """Draws accuracy by layer over the majority rate, and how far draft and main agree."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    accuracy = figures["accuracy"]
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
-    _draw_accuracy(axes[0], accuracy)
-    axes[0].set_title(f"Held-out token accuracy, {name}")
+def plot(path: Path, name: str, figures: Figures) -> None:
+    """Plots accuracy by layer over the majority rate, and how far draft and main agree."""
+    figure, (accuracy, agreement) = plots.new_figure((11, 4), 2)
+    _plot_accuracy(accuracy, f"Held-out token accuracy, {name}", figures["accuracy"])
     if "agreement" in figures:
-        _draw_agreement(axes[1], figures["agreement"])
-    for axis in axes:
-        _tidy(axis)
-    with primary_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)
+        _plot_agreement(agreement, figures["agreement"])
+    plots.save_figure(figure, path)
 
 
-def comparison_picture(path: Path, named: dict[str, Figures]) -> None:
-    """Draws token accuracy over the majority rate, one panel per run of token heads."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+def plot_comparison(path: Path, named: dict[str, Figures]) -> None:
+    """Plots token accuracy over the majority rate, one panel per run of token heads."""
     tokens = {
         name: figures["accuracy"]
         for name, figures in named.items()
         if isinstance(figures.get("accuracy", {}).get("main"), list)
     }
     panels = max(len(tokens), 1)
-    figure, axes = pyplot.subplots(
-        1, panels, figsize=(4.2 * panels, 3.8), constrained_layout=True, squeeze=False
-    )
-    for axis, (name, accuracy) in zip(axes[0], tokens.items(), strict=False):
-        _draw_accuracy(axis, accuracy)
-        axis.set_title(name)
-        _tidy(axis)
-    with primary_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)
+    figure, every = plots.new_figure((4.2 * panels, 3.8), panels)
+    for axes, (name, accuracy) in zip(every, tokens.items(), strict=False):
+        _plot_accuracy(axes, name, accuracy)
+    plots.save_figure(figure, path)
 
 
-def _draw_agreement(axis: Any, agreement: dict[str, list[float]]) -> None:
-    values = 100 * np.asarray(agreement["per_layer"])
-    axis.bar([f"L{layer}" for layer in range(len(values))], values, color=COLOURS["draft"])
-    axis.set(ylabel="tokens on which draft and main agree (%)", ylim=(0, 100))
-    axis.set_title(f"Whole steps on which they agree: {np.mean(agreement['per_step']):.2%}")
-
-
-def _tidy(axis: Any) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.25)
-
-
-def _draw_accuracy(axis: Any, accuracy: dict[str, list[float]]) -> None:
+def _plot_accuracy(axes: Axes, title: str, accuracy: dict[str, list[float]]) -> None:
     majority = 100 * np.asarray(accuracy["majority_level_of_dim"])
-    axis.bar(range(len(majority)), majority, color=COLOURS["majority"], label="majority level")
+    axes.bar(range(len(majority)), majority, color=plots.GREY, label="majority level")
     for key in ("main", "draft"):
         if key in accuracy:
             values = 100 * np.asarray(accuracy[key])
-            axis.plot(range(len(values)), values, "o-", color=COLOURS[key], label=key)
-    axis.set(xlabel="residual layer", ylabel="tokens right (%)", ylim=(0, 100))
-    axis.legend(loc="lower right", framealpha=0.9)
+            axes.plot(range(len(values)), values, "o-", color=COLOURS[key], label=key)
+    axes.set(xlabel="residual layer", ylabel="tokens right (%)", ylim=(0, 100))
+    axes.set_title(title)
+    axes.legend(loc="lower right", framealpha=0.9)
+
+
+def _plot_agreement(axes: Axes, agreement: dict[str, list[float]]) -> None:
+    values = 100 * np.asarray(agreement["per_layer"])
+    axes.bar([f"L{layer}" for layer in range(len(values))], values, color=COLOURS["draft"])
+    axes.set(ylabel="tokens on which draft and main agree (%)", ylim=(0, 100))
+    axes.set_title(f"Whole steps on which they agree: {np.mean(agreement['per_step']):.2%}")
 
 
 def _percent(values: list[float], depth: int) -> list[str]:

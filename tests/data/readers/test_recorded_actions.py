@@ -7,6 +7,12 @@ import numpy as np
 import pytest
 
 from rfsq_jax.data.readers.recorded_actions import read_actions
+from tests.support.recorded_actions import smooth_episodes, write_actions
+
+
+@pytest.fixture(scope="module")
+def episodes():
+    return smooth_episodes()
 
 
 def test_one_array_with_lengths_or_ends_and_one_array_per_episode_read_alike(tmp_path, episodes):
@@ -41,8 +47,8 @@ def test_a_missing_file_and_an_unknown_kind_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 10, 0.3, 0.9])
-def test_a_truncated_npz_is_an_error_of_one_line(tmp_path, actions_file, kept):
-    content = actions_file.read_bytes()
+def test_a_truncated_npz_is_an_error_of_one_line(tmp_path, episodes, kept):
+    content = write_actions(tmp_path / "whole.npz", episodes).read_bytes()
     path = tmp_path / "cut.npz"
     path.write_bytes(content[: int(kept if kept >= 1 else kept * len(content))])
     with pytest.raises(ValueError, match=r"cut\.npz is not a whole NPZ file"):

@@ -71,7 +71,7 @@ def test_jpeg_as_tensorflow_decodes_it(tmp_path):
     write_one(tmp_path, **{"steps/observation/image": [file] * 6})
     frames = np.array([0, 5])
     # The wrist's are PNG, which a decoder of JPEG must refuse.
-    with pytest.raises(ValueError, match="the picture of step 0 cannot be decoded"):
+    with pytest.raises(ValueError, match="the image of step 0 cannot be decoded"):
         read_frames(tmp_path / FILE, 0, frames, decode=jpeg.decode)
     names = ("image", "wrist_image")
     write_one(tmp_path, **{f"steps/observation/{name}": [file] * 6 for name in names})
@@ -134,7 +134,7 @@ def test_a_gripper_of_another_convention_is_refused(tmp_path):
         ({"steps/observation/state": [0.5] * 40}, "state must hold 6 x 8 float32, got 40 values"),
         ({"steps/observation/state": [np.nan] * 48}, "state must be finite, got NaN or inf"),
         ({"steps/language_instruction": [b"go"] * 5}, "must hold 6 entries, one per step, got 5"),
-        ({"steps/observation/image": [b"\x89PNG"] * 6}, "picture of step 0 cannot be decoded"),
+        ({"steps/observation/image": [b"\x89PNG"] * 6}, "image of step 0 cannot be decoded"),
         ({"steps/observation/wrist_image": []}, "wrist_image must hold 6 entries, .* got 0"),
     ],
 )

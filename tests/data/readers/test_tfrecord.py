@@ -2,30 +2,15 @@
 
 import contextlib
 import struct
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tensorboardX.crc32c import crc32c as reference
 
-from rfsq_jax.data.readers.crc32c import crc32c
 from rfsq_jax.data.readers.tfrecord import parse_example, read_record, read_records
 from tests.support.rlds_folders import encode_example, write_records
-
-
-def test_the_checksum_is_the_standard_one():
-    # RFC 3720, B.4, and the usual check value.
-    assert crc32c(b"123456789") == 0xE3069283
-    assert crc32c(bytes(32)) == 0x8A9136AA
-    assert crc32c(b"\xff" * 32) == 0x62A8AB43
-    assert crc32c(b"") == 0
-
-
-@pytest.mark.parametrize("size", [1, 1023, 4095, 4096, 4097, 5119, 5120, 50_001])
-def test_the_checksum_is_that_of_a_byte_by_byte_one(size):
-    data = np.random.default_rng(size).bytes(size)
-    assert crc32c(data) == reference(data)
 
 
 @given(records=st.lists(st.binary(max_size=200), max_size=5))
@@ -118,3 +103,9 @@ def test_a_length_is_believed_only_with_its_checksum(file):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no TFRecord file at .*nowhere"):
         list(read_records(tmp_path / "nowhere"))
+
+
+def test_a_missing_library_names_its_extra(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    with pytest.raises(ImportError, match=r"rfsq-jax\[rlds\]"):
+        list(read_records(file))

@@ -8,7 +8,6 @@ import pytest
 
 from rfsq_jax.evaluation.report.charts import rate_bar, stacked_bar
 from rfsq_jax.evaluation.report.failures import failures_to_show
-from rfsq_jax.evaluation.report.markup import Html, element
 from rfsq_jax.evaluation.report.page import report_page, write_report
 from rfsq_jax.runs.intervals import wilson
 from tests.support.reports import EVIL, record, sample_results, sample_strips, with_errors
@@ -181,6 +180,3 @@ def test_charts_refuse_what_they_cannot_draw():
         rate_bar(0.5, (0.6, 0.7))
     with pytest.raises(ValueError, match="none negative"):
         stacked_bar({"render": 1.0, "physics": -0.5}, "time")
-    with pytest.raises(ValueError, match="holds nothing"):
-        element("img", "text")
-    assert element("b", "<", Html("<i></i>"), class_="x", id=None) == '<b class="x">&lt;<i></i></b>'

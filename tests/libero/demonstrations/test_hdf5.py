@@ -2,31 +2,14 @@ import h5py
 import numpy as np
 import pytest
 
+from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.libero.demonstrations.hdf5 import (
     merge_hdf5,
     read_attempts,
     read_demonstrations,
-    read_hdf5,
     write_hdf5,
 )
-from tests.support.demonstrations import assert_same, make_demonstration
-
-
-def write_original(path, num_demos=11, images=True):
-    """A file with the layout and types of the public ones, and nothing of ours."""
-    rng = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        data = file.create_group("data")
-        data.attrs["num_demos"] = num_demos
-        for number in range(num_demos):
-            group = data.create_group(f"demo_{number}")
-            group["actions"] = rng.uniform(-1, 1, (4, 7))
-            group["states"] = rng.normal(size=(4, 20))
-            group["obs/ee_states"] = np.full((4, 6), float(number))
-            group["obs/gripper_states"] = rng.normal(size=(4, 2))
-            if images:
-                group["obs/agentview_rgb"] = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)
-                group["obs/eye_in_hand_rgb"] = rng.integers(0, 256, (4, 6, 6, 3), np.uint8)
+from tests.support.demonstrations import assert_same, make_demonstration, write_original
 
 
 def stored(path, name) -> np.ndarray:
@@ -75,19 +58,6 @@ def test_our_files_have_the_original_layout(tmp_path):
     )
 
 
-def test_original_files_are_read_in_the_order_of_their_numbers(tmp_path):
-    path = tmp_path / "LIVING_ROOM_SCENE2_put_the_milk_in_the_basket_demo.hdf5"
-    write_original(path)
-    episodes = read_hdf5(path, images=True)
-    assert [episode.state[0, 0] for episode in episodes] == list(range(11))
-    assert episodes[0].instruction == "put the milk in the basket"
-    assert episodes[0].actions.dtype == np.float32
-    images = episodes[0].images
-    assert images is not None
-    raw = stored(path, "obs/eye_in_hand_rgb")
-    np.testing.assert_array_equal(images["robot0_eye_in_hand"], np.rot90(raw, 2, axes=(1, 2)))
-
-
 def test_original_files_cannot_be_replayed(tmp_path):
     path = tmp_path / "task_demo.hdf5"
     write_original(path)
@@ -104,28 +74,6 @@ def test_merging_keeps_the_order(tmp_path):
     for got, expected in zip(read_demonstrations(tmp_path / "all.hdf5"), written, strict=True):
         assert_same(got, expected)
     assert read_attempts(tmp_path / "all.hdf5") == 5
-
-
-def test_damaged_files_are_named(tmp_path):
-    path = tmp_path / "task_demo.hdf5"
-    write_original(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"task_demo\.hdf5 is damaged"):
-        read_hdf5(path)
-    path.write_bytes(b"not HDF5 at all")
-    with pytest.raises(ValueError, match=r"task_demo\.hdf5 is damaged"):
-        read_hdf5(path)
-
-
-def test_a_file_with_another_layout_is_named(tmp_path):
-    path = tmp_path / "task_demo.hdf5"
-    with h5py.File(path, "w") as file:
-        file["data/demo_0/actions"] = np.zeros((3, 7))
-    with pytest.raises(ValueError, match=r"task_demo.hdf5 is damaged or not laid out"):
-        read_hdf5(path)
-    with pytest.raises(FileNotFoundError, match="no_such"):
-        read_hdf5(tmp_path / "no_such.hdf5")
 
 
 def test_a_file_holds_one_task(tmp_path):

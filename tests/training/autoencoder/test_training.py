@@ -1,7 +1,6 @@
 """Training: resume, devices, the guard against NaN, and what is learned."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
@@ -17,7 +16,6 @@ from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.metrics import FileWriter
 from rfsq_jax.training.optimizer import OptimizerConfig
 
 SHORT = LoopConfig(steps=40, steps_per_call=10, evaluate_every=20)
@@ -159,16 +157,3 @@ def test_bad_chunks_are_refused(normalized, unchecked_types):
 def test_configs_validate_themselves(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_a_resumed_curve_has_no_step_twice(tmp_path):
-    with FileWriter(tmp_path, step=0) as writer:
-        for step in (10, 20, 30):
-            writer.write(step, {"loss": 1.0 / step})
-    with (tmp_path / "metrics.jsonl").open("a") as torn:
-        torn.write('{"step": 40, "lo')
-    with FileWriter(tmp_path, step=20) as writer:
-        writer.write(30, {"loss": 0.5})
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [10, 20, 30]
-    assert lines[-1]["loss"] == 0.5

@@ -97,7 +97,7 @@ def test_token_heads_learn_every_layer_and_the_tables_say_so(sighted, tmp_path):
     assert "majority level" in table
     assert "the reference expected 92-93 %" in report.reference_note(figures)
     assert "gripper F1" in report.action_table({"robust": figures})
-    report.picture(tmp_path / "heads.png", "robust", figures)
+    report.plot(tmp_path / "heads.png", "robust", figures)
     assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
 
 
