@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ SPECS = {
     14: ActionSpec((*ARM, *ARM)),
     32: ActionSpec((ActionGroup("joint", 20), ActionGroup("other", 12))),
 }
+MISSPELT: Any = "grip"
 HORIZONS = {2: 4, 7: 8, 14: 5, 32: 16}
 
 
@@ -119,7 +122,7 @@ def test_a_robot_is_given_what_it_takes():
         (lambda: ActionGroup("gripper"), "bounds must be finite and ascending for gripper"),
         (lambda: ActionGroup("joint", bounds=(1.0, -1.0)), "finite and ascending for joint"),
         (lambda: ActionGroup("joint", bounds=(0.0, np.inf)), "finite and ascending"),
-        (lambda: ActionGroup(*["grip"]), "kind must be one of .*; did you mean 'gripper'"),
+        (lambda: ActionGroup(MISSPELT), "kind must be one of .*; did you mean 'gripper'"),
         (lambda: ActionGroup("other", 0), "size must be at least 1"),
         (lambda: ActionGroup("joint", 1, 0.0), "unit must be above 0"),
         (lambda: ActionSpec(()), "groups must be at least one"),
