@@ -48,8 +48,8 @@ def play(monkeypatch, tmp_path, policy):
     """Runs the command in a folder of that name, with a simulator and a policy of a few sums."""
     load = Policy.from_pretrained
 
-    def load_or_refuse(name, mode):
-        return policy if name == "small" else load(name, mode=mode)
+    def load_or_refuse(name, **options):
+        return policy if name == "small" else load(name, **options)
 
     monkeypatch.setattr(Policy, "from_pretrained", load_or_refuse)
 
