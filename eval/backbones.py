@@ -29,11 +29,12 @@ from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.backbones"
 SCENES = "scenes.npz"
 CANDIDATES = tuple(
     SmallConfig(resolution=resolution, early_stage=stage - 1, final_stage=stage, grid=grid)
@@ -54,7 +55,7 @@ class ProbeConfig:
       held_out: share of the placements that is only measured on.
       steps: training steps of a readout.
       seed: of placements and training.
-      output: the run's folder; scenes that were drawn already are kept there.
+      output: the run's folder; scenes that were rendered already are kept there.
     """
 
     suites: tuple[str, ...] = ("libero_spatial", "libero_object")
@@ -87,8 +88,8 @@ class Scenes:
     instructions: list[str]
 
 
-def draw_scenes(config: ProbeConfig) -> Scenes:
-    """Draws the scenes, or reads those that an earlier run drew."""
+def render_scenes(config: ProbeConfig) -> Scenes:
+    """Renders the scenes, or reads those that an earlier run rendered."""
     path = config.output / SCENES
     if not path.exists():
         chosen = [get_task(suite, index) for suite in config.suites for index in config.tasks]
@@ -143,9 +144,10 @@ def instruction_distances() -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    config = parse(ProbeConfig, argv, description="Measure grids of the small backbone.")
-    claim_folder(config.output, dataclasses.asdict(config))
-    scenes = draw_scenes(config)
+    config = parse(ProbeConfig, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
+        claim_folder(config.output, dataclasses.asdict(config))
+        scenes = render_scenes(config)
     figures: dict[str, Any] = {"words": instruction_distances(), "grids": []}
     with progress_bar(len(CANDIDATES), "grids", "grid") as bar:
         for candidate in CANDIDATES:

@@ -28,10 +28,11 @@ from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import read_json, write_json
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.failures"
 OUTPUT = "failures.json"
 
 
@@ -53,13 +54,10 @@ class FailuresConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plays, prints the table, writes the file."""
-    config = parse(FailuresConfig, argv, description=(__doc__ or "").split("\n\n")[0])
-    try:
+    config = parse(FailuresConfig, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
         protocol, failures = read_failures(config.run)
         courses = play_again(config, protocol, failures)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"eval.failures: {error}", file=sys.stderr)
-        return 1
     print(causes_table(courses))
     print(misses(courses))
     figures = [

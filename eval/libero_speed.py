@@ -22,24 +22,23 @@ from typing import Any
 import numpy as np
 
 from eval.benchmarks.timing import Spread, busy_note, ratio
+from rfsq_jax.evaluation.libero import LiberoEvaluation
 from rfsq_jax.evaluation.log import EpisodeLog
-from rfsq_jax.evaluation.play.batched_policy import Server, default_batch
-from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
-from rfsq_jax.evaluation.play.run import Evaluation
-from rfsq_jax.evaluation.play.worker import Job
-from rfsq_jax.evaluation.play.worker_pool import Pool
-from rfsq_jax.evaluation.protocol import Protocol, Trial
+from rfsq_jax.evaluation.protocol import Trial
+from rfsq_jax.evaluation.settings import LiberoOptions
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
 from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.rotations import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Task, get_task, official_init_states
 from rfsq_jax.policies import Observations, Policy
+from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.libero_speed"
 USUAL = "usual loop"
 WANTED = 5.0
 
@@ -48,11 +47,10 @@ Contestant = Callable[[Sequence[Trial]], Hashes]
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeedConfig:
-    """Options of eval.libero_speed.
+class SpeedConfig(PolicyOptions):
+    """Which policy plays which episodes, and how often.
 
     Attributes:
-      policy: a bundled name, or a folder that train.heads wrote.
       suite: where the task comes from.
       task: its index.
       episodes: in each turn of a contestant.
@@ -61,7 +59,6 @@ class SpeedConfig:
       output: folder of results.json.
     """
 
-    policy: str = "small"
     suite: str = "libero_spatial"
     task: int = 0
     episodes: int = 4
@@ -128,21 +125,23 @@ class UsualLoop:
 class Ours:
     """The pool of eval.libero, with its scenes built."""
 
-    def __init__(self, task: Task, policy: Policy, workers: int, folder: Path) -> None:
+    def __init__(self, config: SpeedConfig, policy: Policy, workers: int, folder: Path) -> None:
         """Starts no process yet."""
-        size = policy.backbone.spec.image_size
-        protocol = Protocol(execute=policy.horizon, image_size=size)
-        job = Job(protocol=protocol, make_simulator=LiberoSimulator, output=folder)
-        self._folder, self._task = folder, task
-        self._server = Server(policy, default_batch())
-        self.pool = Pool(job, workers, len(POLICY_CAMERAS))
+        options = LiberoOptions(
+            policy=config.policy,
+            suite=(config.suite,),
+            tasks=(config.task,),
+            video="none",
+            output=folder,
+        )
+        self._evaluation, self._folder = LiberoEvaluation(options, policy), folder
+        self.pool = self._evaluation.start_pool(workers)
         self.worker_mib = 0.0
 
     def __call__(self, trials: Sequence[Trial]) -> Hashes:
         """Plays trials."""
         log = EpisodeLog(self._folder / f"{time.monotonic_ns()}.jsonl")
-        instructions = {(self._task.suite, self._task.index): self._task.instruction}
-        errors = Evaluation(self.pool, self._server, log, instructions).play_all(trials)
+        errors = self._evaluation.play(self.pool, log, trials)
         if errors:
             raise RuntimeError(errors[0].reasons[-1])
         self.worker_mib = max(record.worker_mib for record in log.records.values())
@@ -151,13 +150,11 @@ class Ours:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the table, writes results.json; fails below the wanted ratio."""
-    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(SpeedConfig, argv, command=COMMAND, description=__doc__)
     note = busy_note()
-    try:
-        task, policy = get_task(config.suite, config.task), Policy.from_pretrained(config.policy)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"eval.libero_speed: {error}", file=sys.stderr)
-        return 1
+    with user_errors(COMMAND):
+        task = get_task(config.suite, config.task)
+        policy = config.load(suites=(config.suite,))
     seconds, same, worker_mib = measure(config, task, policy)
     figures = summarise(config, seconds) | {"same_actions": same, "worker_mib": worker_mib}
     write_results(config.output, figures=figures | {"note": note}, config=config)
@@ -180,7 +177,7 @@ def measure(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pools = {str(size): Ours(task, policy, size, folder) for size in config.workers}
+        pools = {str(size): Ours(config, policy, size, folder) for size in config.workers}
         for size, ours in pools.items():
             stack.enter_context(ours.pool)
             warm_up(ours, task, int(size))

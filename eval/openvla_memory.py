@@ -30,10 +30,11 @@ from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OpenVLAConfig
 from rfsq_jax.backbones.openvla.description import describe
 from rfsq_jax.backbones.openvla.layout import Leaf, parameter_table
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.openvla_memory"
 WANTED_GIB = 4.0
 SHARD_BYTES = 7 * 10**9
 PERIOD = 0.01
@@ -59,18 +60,15 @@ class MemoryConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints a table, writes results.json; fails above the wanted memory."""
-    config = parse(MemoryConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(MemoryConfig, argv, command=COMMAND, description=__doc__)
     with ExitStack() as stack:
         folder = config.checkpoint
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             llama = dataclasses.replace(OPENVLA_7B.llama, depth=config.depth)
             write_sparse(folder, dataclasses.replace(OPENVLA_7B, llama=llama))
-        try:
+        with user_errors(COMMAND):
             figures = measure_apart(folder)
-        except ValueError as error:
-            print(f"eval.openvla_memory: {error}", file=sys.stderr)
-            return 1
     write_results(config.output, figures=figures, config=config)
     print(table(figures))
     return 0 if figures["above_gib"] <= WANTED_GIB else 1

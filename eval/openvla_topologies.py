@@ -28,10 +28,11 @@ from rfsq_jax.backbones.openvla.layout import RULES, abstract_params
 from rfsq_jax.parallel.sharding import batch_sharding, make_mesh, tree_shardings
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 
+COMMAND = "eval.openvla_topologies"
 # Name -> sizes, images, and what is computed.
 MODELS: dict[str, tuple[OpenVLAConfig, int, Callable[..., Any]]] = {
     "OFT, 2 images + proprio": (OPENVLA_OFT_7B, 2, chunk),
@@ -79,13 +80,14 @@ class TopologiesConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compiles, prints the table, and writes it and results.json."""
-    config = parse(TopologiesConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(TopologiesConfig, argv, command=COMMAND, description=__doc__)
     # Looking for a TPU that is not there takes minutes.
     jax.config.update("jax_platforms", "cpu")
     rows = []
     with progress_bar(len(config.topologies) * len(MODELS), "compiling", "program") as bar:
         for topology in config.topologies:
-            devices = devices_of(topology)
+            with user_errors(COMMAND):
+                devices = devices_of(topology)
             mesh = make_mesh(min(config.data, len(devices)), tensor=-1, devices=devices)
             for name in MODELS:
                 figures = fit(config, *MODELS[name], mesh, compiler_options(topology))

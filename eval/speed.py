@@ -70,7 +70,7 @@ class SpeedConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
-    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(SpeedConfig, argv, command="eval.speed", description=__doc__)
     device, note = torch_device(), busy_note()
     chunks = example_chunks(config.large_batch)
     groups = {

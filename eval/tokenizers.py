@@ -32,7 +32,7 @@ from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
@@ -44,6 +44,7 @@ from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 
+COMMAND = "eval.tokenizers"
 BUNDLED = "libero"
 HEADER = (
     "tokenizer", "tokens", "bits", "entropy", "MSE", "max", "mm", "deg", "flips", "overlap", "live",
@@ -92,12 +93,9 @@ class TokenizersConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures every tokenizer, prints the table, writes results.json and the picture."""
-    config = parse(TokenizersConfig, argv, description=(__doc__ or "").split("\n\n")[0])
-    try:
+    config = parse(TokenizersConfig, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
         run(config)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"eval.tokenizers: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

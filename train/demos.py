@@ -1,4 +1,6 @@
-"""Makes demonstrations with the scripted experts: python -m train.demos --suite libero_spatial.
+"""Makes demonstrations with the scripted experts.
+
+    python -m train.demos --suite libero_spatial
 
 With --lead a policy acts first and an expert takes over, which shows how to get out of where
 policies get into (as DAgger does, Ross et al. 2011, section 3, with one switch per episode).
@@ -31,14 +33,16 @@ from rfsq_jax.libero.demonstrations.generation import (
 from rfsq_jax.libero.demonstrations.hdf5 import read_attempts, read_demonstrations
 from rfsq_jax.libero.demonstrations.summary import describe, summarise
 from rfsq_jax.libero.experts import STYLES
-from rfsq_jax.libero.tasks import Task, tasks
-from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.libero.tasks import Task, choose_tasks
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 
 if TYPE_CHECKING:
     from rfsq_jax.policies.token_policy import Policy
+
+COMMAND = "train.demos"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,9 +109,10 @@ class DemosConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes what is missing, then writes and prints the figures."""
-    config = parse(DemosConfig, argv, description="Make demonstrations with the scripted experts.")
-    shares = episode_shares(config)
-    claim(config, shares)
+    config = parse(DemosConfig, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
+        shares = episode_shares(config)
+        claim(config, shares)
     make_missing(config, shares)
     demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
     attempts = {task: read_attempts(task_file(config.output, task)) for task in shares}
@@ -123,22 +128,13 @@ def episode_shares(config: DemosConfig) -> dict[Task, int]:
     """Spreads the episodes over the tasks; the first tasks get the remainder.
 
     Raises:
-      SystemExit: for an unknown suite or task, or fewer episodes than tasks.
+      ValueError: for an unknown suite or task, or fewer episodes than tasks.
     """
-    try:
-        known = tasks(config.suite)
-    except ValueError as error:
-        raise SystemExit(f"bad option: {error}") from error
-    wanted = config.tasks or tuple(range(len(known)))
-    if not all(0 <= index < len(known) for index in wanted):
-        raise SystemExit(f"bad option: tasks must be in 0..{len(known) - 1}, got {wanted}")
-    if config.episodes < len(wanted):
-        raise SystemExit(
-            f"bad option: episodes must be at least one per task ({len(wanted)}), "
-            f"got {config.episodes}"
-        )
-    each, rest = divmod(config.episodes, len(wanted))
-    return {known[index]: each + (place < rest) for place, index in enumerate(wanted)}
+    chosen = choose_tasks(config.suite, config.tasks)
+    expected = f"at least one per task ({len(chosen)})"
+    require(config.episodes >= len(chosen), "episodes", expected, config.episodes)
+    each, rest = divmod(config.episodes, len(chosen))
+    return {task: each + (place < rest) for place, task in enumerate(chosen)}
 
 
 def claim(config: DemosConfig, shares: dict[Task, int]) -> None:

@@ -21,17 +21,24 @@ from rfsq_jax.features.extract import Tally, extract, finished_bytes, shard_fold
 from rfsq_jax.features.frames import Clip, load_recordings, make_clips, shards_of
 from rfsq_jax.features.store import MANIFEST, Manifest
 from rfsq_jax.runs.files import write_json
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.config import PolicyRun
 
+COMMAND = "train.features"
 
-def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> None:
-    """Makes what is missing in the run's folder, then writes its manifest and figures.
+
+Shards = Sequence[Sequence[Clip]]
+
+
+def open_run(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> Shards:
+    """Claims the run's folder and reads what is to be seen.
 
     Raises:
-      ValueError: if the tokenizer's chunks have another length than the run's.
+      FileNotFoundError: if there are no demonstrations.
+      ValueError: if the tokenizer's chunks have another length than the run's, the folder holds
+        another run, or the demonstrations are damaged.
       DecoderMissingError: if simplejpeg is needed and not installed.
     """
     if run.as_tensorflow:
@@ -40,10 +47,17 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
         raise ValueError(
             f"horizon must be the tokenizer's ({tokenizer.horizon}), got {run.horizon}"
         )
-    spec, statistics = backbone.spec, tokenizer.normalization
-    identity = {"backbone_version": spec.version, "action_statistics": statistics.to_dict()}
+    statistics = tokenizer.normalization.to_dict()
+    identity = {"backbone_version": backbone.spec.version, "action_statistics": statistics}
     claim_folder(run.output, {**run.identity(), **identity})
-    shards = shards_of(run, make_clips(run, load_recordings(run)))
+    return shards_of(run, make_clips(run, load_recordings(run)))
+
+
+def make_features(
+    run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer, shards: Shards
+) -> None:
+    """Makes what is missing in the run's folder, then writes its manifest and figures."""
+    spec = backbone.spec
     instructions = _instructions(shards)
     began = time.perf_counter()
     tally = extract(run, backbone, shards, instructions)
@@ -55,7 +69,7 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
             backbone=spec.name,
             version=spec.version,
             depths=spec.depths,
-            action_statistics=statistics,
+            action_statistics=tokenizer.normalization,
             dtype=run.dtype,
             instructions=instructions,
             shards=tuple(shard_folder(run.output, index).name for index in range(len(shards))),
@@ -69,25 +83,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = parse_with_file(
         FeaturesRun,
         argv,
-        description="Makes frozen features of demonstrations.",
+        command=COMMAND,
+        description=__doc__,
         part=(PolicyRun, "features"),
     )
-    backbone = make_backbone(run.backbone, run.options, run.checkpoint)
-    make_features(run, backbone, ActionTokenizer.from_pretrained(run.tokenizer))
+    with user_errors(COMMAND):
+        backbone = make_backbone(run.backbone, run.options, run.checkpoint)
+        tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
+        shards = open_run(run, backbone, tokenizer)
+    make_features(run, backbone, tokenizer, shards)
     return 0
 
 
-def _instructions(shards: Sequence[Sequence[Clip]]) -> tuple[str, ...]:
+def _instructions(shards: Shards) -> tuple[str, ...]:
     return tuple(sorted({clip.recording.instruction for clips in shards for clip in clips}))
 
 
-def _show(
-    run: FeaturesRun,
-    shards: Sequence[Sequence[Clip]],
-    tally: Tally,
-    size: int,
-    seconds: float,
-) -> None:
+def _show(run: FeaturesRun, shards: Shards, tally: Tally, size: int, seconds: float) -> None:
     clips = [clip for shard in shards for clip in shard]
     figures: dict[str, Any] = {
         "episodes": len(clips),

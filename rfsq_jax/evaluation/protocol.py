@@ -40,30 +40,25 @@ class Trial(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How episodes are played; every default is the official protocol's.
+class Rules:
+    """How episodes are played, whatever the policy; every default is the official protocol's.
 
     Attributes:
-      execute: steps of each chunk that are played before the policy is asked again.
       starts: "official": the benchmark's stored initial states, for reporting; "random": seeded
         placements, for choosing.
       spread: metres by which regions of random placements grow on all sides.
       seed: of random placements; nothing else is random.
       settle_steps: steps without motion at the start of an episode.
       step_limit: steps after settling; None is the suite's own.
-      image_size: height and width of pictures, pixels.
     """
 
-    execute: int
     starts: Starts = "official"
     spread: float = 0.05
     seed: int = 0
     settle_steps: int = OFFICIAL_SETTLE_STEPS
     step_limit: int | None = None
-    image_size: int = OFFICIAL_IMAGE_SIZE
 
     def __post_init__(self) -> None:
-        require_positive(self, "execute", "image_size")
         require(self.starts in STARTS, "starts", f"one of {', '.join(STARTS)}", self.starts)
         require(self.spread >= 0, "spread", "at least 0 m", self.spread)
         require(self.seed >= 0, "seed", "at least 0", self.seed)
@@ -74,6 +69,23 @@ class Protocol:
     def limit(self, suite: str) -> int:
         """Steps after settling in `suite`."""
         return step_limit(suite) if self.step_limit is None else self.step_limit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol(Rules):
+    """How episodes of one policy are played.
+
+    Attributes:
+      execute: steps of each chunk that are played before the policy is asked again.
+      image_size: height and width of pictures, pixels.
+    """
+
+    execute: int
+    image_size: int = OFFICIAL_IMAGE_SIZE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "execute", "image_size")
 
 
 def placement_seed(trial: Trial, seed: int) -> int:

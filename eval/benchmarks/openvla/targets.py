@@ -8,6 +8,8 @@ from typing import Any
 
 from jax.experimental import topologies
 
+from rfsq_jax.runs.checks import NotInstalledError
+
 H100 = "h100"
 # NVIDIA's figures of the chip, as XLA's compiler asks for them.
 H100_TARGET = """
@@ -41,7 +43,7 @@ def devices_of(topology: str) -> list[Any]:
     """The devices of a TPU topology, such as v5e:2x4, or of H100, to compile for.
 
     Raises:
-      SystemExit: if the compiler for them is not installed.
+      NotInstalledError: if the compiler for them is not installed.
     """
     if topology == H100:
         _require("jax_plugins.xla_cuda13", "cuda", topology)
@@ -61,4 +63,6 @@ def compiler_options(topology: str) -> dict[str, Any]:
 def _require(module: str, extra: str, topology: str) -> None:
     parent = module.split(".")[0]
     if importlib.util.find_spec(parent) is None or importlib.util.find_spec(module) is None:
-        raise SystemExit(f"compiling for {topology} needs {module}: install rfsq-jax[{extra}]")
+        raise NotInstalledError(
+            f"compiling for {topology} needs {module}: install rfsq-jax[{extra}]"
+        )
