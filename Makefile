@@ -33,29 +33,32 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright
 
-# Renews what ships: tokenizer and policy of the package, and the pictures of the README.
+# Renews what ships: the tokenizer, the policy, and the figures of the README. The policy takes three
+# rounds of DAgger: each trains on more demonstrations that begin where the last policy got to.
 bundle: train
-	$(BIN)/python -m train.features --config configs/lead.py
-	$(BIN)/python -m train.heads --config configs/lead.py
+	$(BIN)/python -m train.features --config configs/bundled_round1.py
+	$(BIN)/python -m train.heads --config configs/bundled_round1.py
 	set -e; for suite in libero_spatial libero_object; do \
-		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 1 --widen 0.05 \
-			--output runs/demos/wide/$$suite; \
-		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 2 --widen 0.05 \
-			--lead runs/heads/lead/policy --output runs/demos/led/$$suite; \
+		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 1 \
+			--placement-margin 0.05 --output runs/demos/round2_wide/$$suite; \
+		$(BIN)/python -m train.demos --suite $$suite --episodes 150 --seed 2 \
+			--placement-margin 0.05 --rollout-policy runs/heads/bundled_round1/policy \
+			--output runs/demos/round2_rollout/$$suite; \
 	done
-	$(BIN)/python -m train.features --config configs/varied.py
-	$(BIN)/python -m train.heads --config configs/varied.py
-	$(BIN)/python -m train.demos --suite libero_spatial --episodes 300 --seed 3 --style near \
-		--lead runs/heads/varied/policy --output runs/demos/again/libero_spatial
-	$(BIN)/python -m train.features --config configs/bundled.py
-	$(BIN)/python -m train.heads --config configs/bundled.py
-	$(BIN)/python -m train.draft --policy runs/heads/bundled/policy \
-		--features runs/features/bundled --max-excess 0.03 --output runs/draft/bundled
+	$(BIN)/python -m train.features --config configs/bundled_round2.py
+	$(BIN)/python -m train.heads --config configs/bundled_round2.py
+	$(BIN)/python -m train.demos --suite libero_spatial --episodes 300 --seed 3 \
+		--style nearest_grasp --rollout-policy runs/heads/bundled_round2/policy \
+		--output runs/demos/round3_rollout/libero_spatial
+	$(BIN)/python -m train.features --config configs/bundled_round3.py
+	$(BIN)/python -m train.heads --config configs/bundled_round3.py
+	$(BIN)/python -m train.draft --policy runs/heads/bundled_round3/policy \
+		--features runs/features/bundled_round3 --max-excess 0.03 --output runs/draft/bundled
 	rm -rf rfsq_jax/bundled/tokenizers/libero rfsq_jax/bundled/policies/small
 	mkdir -p rfsq_jax/bundled/tokenizers rfsq_jax/bundled/policies .github
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/tokenizers/libero
 	cp -r runs/draft/bundled/policy rfsq_jax/bundled/policies/small
-	cp runs/ae/robust/tokenizer.png runs/heads/bundled/heads.png .github/
+	cp runs/ae/robust/tokenizer.png runs/heads/bundled_round3/heads.png .github/
 
 clean:
 	rm -rf $(VENV) runs

@@ -51,7 +51,7 @@ class ProbeConfig:
       suites: where the tasks come from.
       tasks: indices of the tasks of each suite.
       placements: random placements per task.
-      widen: metres by which placement regions grow on all sides.
+      placement_margin: metres by which placement regions grow on all sides.
       held_out: share of the placements that is only measured on.
       steps: training steps of a readout.
       seed: of placements and training.
@@ -61,7 +61,7 @@ class ProbeConfig:
     suites: tuple[str, ...] = ("libero_spatial", "libero_object")
     tasks: tuple[int, ...] = (0, 4, 8)
     placements: int = 150
-    widen: float = 0.05
+    placement_margin: float = 0.05
     held_out: float = 0.2
     steps: int = 1500
     seed: int = 0
@@ -98,7 +98,9 @@ def render_scenes(config: ProbeConfig) -> Scenes:
             for task in chosen:
                 with Environment(task, cameras=POLICY_CAMERAS) as env:
                     for number in range(config.placements):
-                        rows.append(_scene(env, config.seed * 10_000 + number, config.widen))
+                        rows.append(
+                            _scene(env, config.seed * 10_000 + number, config.placement_margin)
+                        )
                         bar.update(1)
         columns: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -159,13 +161,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _scene(env: Environment, seed: int, widen: float) -> dict[str, Any]:
-    observation = env.reset(random_start(env, seed, widen=widen))
+def _scene(env: Environment, seed: int, margin: float) -> dict[str, Any]:
+    observation = env.reset(random_start(env, seed, placement_margin=margin))
     goal = env.goals[0][1]
-    pictures = env.render()
+    images = env.render()
     body = env.domain.obj_body_id[goal]
     return {
-        "images": np.stack([pictures[name] for name in POLICY_CAMERAS]),
+        "images": np.stack([images[name] for name in POLICY_CAMERAS]),
         "state": observation.state,
         "goal": env.data.xpos[body][:2].astype(np.float32),
         "instruction": np.array(env.task.instruction),

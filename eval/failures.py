@@ -7,25 +7,23 @@ Physics only, without the policy. Tasks with a goal of one thing on or in anothe
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from rfsq_jax.evaluation.analysis.failure_modes import Course, observe_course, share_of
-from rfsq_jax.evaluation.executed import read_actions
-from rfsq_jax.evaluation.log import EpisodeLog, Record
+from rfsq_jax.evaluation.analysis.failure_modes import Diagnosis, count_modes, diagnose
+from rfsq_jax.evaluation.log import EpisodeLog, Record, read_actions
 from rfsq_jax.evaluation.play.libero_simulator import start_of
-from rfsq_jax.evaluation.protocol import Protocol
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Scene, current_names
 from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.tasks import get_task
+from rfsq_jax.parallel.calls import WorkerDiedError, run_all
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.options import parse, user_errors
@@ -55,21 +53,25 @@ class FailuresConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Plays, prints the table, writes the file."""
     config = parse(FailuresConfig, argv, command=COMMAND, description=__doc__)
-    with user_errors(COMMAND):
-        protocol, failures = read_failures(config.run)
-        courses = play_again(config, protocol, failures)
-    print(causes_table(courses))
-    print(misses(courses))
+    try:
+        with user_errors(COMMAND):
+            protocol, failures = read_failures(config.run)
+            diagnosed = diagnose_all(config, protocol, failures)
+    except WorkerDiedError as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return 1
+    print(modes_table(diagnosed))
+    print(describe_misses(diagnosed))
     figures = [
-        {**record.key._asdict(), **dataclasses.asdict(course), "cause": course.cause.value}
-        for record, course in courses
+        {**dataclasses.asdict(record.key), **dataclasses.asdict(each), "mode": each.mode.value}
+        for record, each in diagnosed
     ]
     write_json(config.run / OUTPUT, figures)
     print(f"figures: {config.run / OUTPUT}")
     return 0
 
 
-def read_failures(run: Path) -> tuple[Protocol, list[Record]]:
+def read_failures(run: Path) -> tuple[EvaluationProtocol, list[Record]]:
     """How the run was played, and its failed episodes.
 
     Raises:
@@ -79,61 +81,63 @@ def read_failures(run: Path) -> tuple[Protocol, list[Record]]:
     path = run / "results.json"
     if not path.is_file():
         raise FileNotFoundError(f"expected a finished run of eval.libero, got nothing at {path}")
-    protocol = Protocol(**read_json(path)["figures"]["protocol"])
+    protocol = EvaluationProtocol(**current_names(read_json(path)["figures"]["protocol"]))
     records = EpisodeLog(run / "episodes.jsonl").records.values()
     return protocol, [record for record in records if not record.success]
 
 
-def play_again(
-    config: FailuresConfig, protocol: Protocol, failures: Sequence[Record]
-) -> list[tuple[Record, Course]]:
+def diagnose_all(
+    config: FailuresConfig, protocol: EvaluationProtocol, failures: Sequence[Record]
+) -> list[tuple[Record, Diagnosis]]:
     """Plays each task's failures in one process.
 
     Raises:
-      FileNotFoundError, ValueError: as `read_actions` and `observe_course`.
+      FileNotFoundError, ValueError: as `read_actions` and `diagnose`.
+      WorkerDiedError: if a process was killed.
     """
-    by_task: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    by_task: dict[Scene, list[Record]] = defaultdict(list)
     for record in failures:
-        by_task[record.key.place].append(record)
-    context = multiprocessing.get_context("spawn")
-    with (
-        progress_bar(len(failures), "failures", "episode") as bar,
-        concurrent.futures.ProcessPoolExecutor(config.workers, mp_context=context) as pool,
-    ):
-        futures = [
-            pool.submit(courses_of, config.run, protocol, records) for records in by_task.values()
-        ]
-        found = []
-        for future, records in zip(futures, by_task.values(), strict=True):
-            found += zip(records, future.result(), strict=True)
-            bar.update(len(records))
+        by_task[record.key.scene].append(record)
+    tasks = [(config.run, protocol, records) for records in by_task.values()]
+    with progress_bar(len(failures), "failures", "episode") as bar:
+        found = run_all(diagnose_task, tasks, workers=config.workers, on_report=bar.update)
+    return [
+        pair
+        for records, diagnoses in zip(by_task.values(), found, strict=True)
+        for pair in zip(records, diagnoses, strict=True)
+    ]
+
+
+def diagnose_task(
+    run: Path,
+    protocol: EvaluationProtocol,
+    records: Sequence[Record],
+    report: Callable[[int], None],
+) -> list[Diagnosis]:
+    """What happened in these episodes of one task; reports 1 after each."""
+    found = []
+    with Environment(get_task(*records[0].key.scene)) as env:
+        for record in records:
+            env.reset(start_of(env, record.key, protocol), settle_steps=protocol.settle_steps)
+            found.append(diagnose(env, read_actions(run, record)))
+            report(1)
     return found
 
 
-def courses_of(run: Path, protocol: Protocol, records: Sequence[Record]) -> list[Course]:
-    """What happened in these episodes of one task."""
-    courses = []
-    with Environment(get_task(*records[0].key.place)) as env:
-        for record in records:
-            env.reset(start_of(env, record.key, protocol), settle_steps=protocol.settle_steps)
-            courses.append(observe_course(env, read_actions(run, record)))
-    return courses
-
-
-def causes_table(courses: Sequence[tuple[Record, Course]]) -> str:
-    """One line per suite and cause."""
-    suites = list(dict.fromkeys(record.suite for record, _ in courses))
+def modes_table(diagnosed: Sequence[tuple[Record, Diagnosis]]) -> str:
+    """One line per suite and failure mode."""
+    suites = list(dict.fromkeys(record.suite for record, _ in diagnosed))
     rows = []
     for suite in suites:
-        ours = [course for record, course in courses if record.suite == suite]
-        for cause, count in share_of(ours).items():
-            rows.append([suite, cause, str(count), f"{100 * count / len(ours):.0f}%"])
+        ours = [each for record, each in diagnosed if record.suite == suite]
+        for mode, count in count_modes(ours).items():
+            rows.append([suite, mode, str(count), f"{100 * count / len(ours):.0f}%"])
     return format_table(["suite", "how it failed", "episodes", "of failures"], rows)
 
 
-def misses(courses: Sequence[tuple[Record, Course]]) -> str:
-    """How far from the thing the hand first closed, in words."""
-    found: list[Any] = [1000 * c.miss for _, c in courses if c.miss is not None]
+def describe_misses(diagnosed: Sequence[tuple[Record, Diagnosis]]) -> str:
+    """How far from the thing the hand first closed."""
+    found: list[Any] = [1000 * each.miss for _, each in diagnosed if each.miss is not None]
     if not found:
         return "the hand never closed"
     low, middle, high = np.percentile(found, [25, 50, 75])

@@ -112,11 +112,11 @@ class UsualLoop:
         raise AssertionError("the loop ends inside")
 
     def _observations(self, shown: dict[str, Any]) -> Observations:
-        pictures = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
+        images = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
         rotation = axis_angle_from_quaternion(shown["robot0_eef_quat"])
         state = np.concatenate([shown["robot0_eef_pos"], rotation, shown["robot0_gripper_qpos"]])
         return Observations(
-            images=np.stack(pictures)[None],
+            images=np.stack(images)[None],
             instructions=[self._task.instruction],
             state=state[None].astype(np.float32),
         )

@@ -2,28 +2,23 @@
 
     python -m train.demos --suite libero_spatial
 
-With --lead a policy acts first and an expert takes over, which shows how to get out of where
-policies get into (as DAgger does, Ross et al. 2011, section 3, with one switch per episode).
+With --rollout-policy a policy acts first and an expert takes over, which shows how to get out of
+where policies get into: a DAgger round (Ross et al. 2011, section 3) with one switch per episode.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
-import multiprocessing
-import os
-import queue
 import sys
-import threading
-from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import jax
+
+from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.libero.demonstrations.bundled import write_bundle
 from rfsq_jax.libero.demonstrations.generation import (
-    Pilot,
     Recipe,
     attempts_folder,
     finished_attempts,
@@ -32,15 +27,15 @@ from rfsq_jax.libero.demonstrations.generation import (
 )
 from rfsq_jax.libero.demonstrations.hdf5 import read_attempts, read_demonstrations
 from rfsq_jax.libero.demonstrations.summary import describe, summarise
-from rfsq_jax.libero.experts import STYLES
+from rfsq_jax.libero.experts import StyleName
 from rfsq_jax.libero.tasks import Task, choose_tasks
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.parallel.calls import WorkerDiedError, run_all
+from rfsq_jax.policies.options import PolicyOptions
+from rfsq_jax.policies.rollout_policy import PolicyInSimulator
+from rfsq_jax.runs.checks import require, require_choice, require_positive
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
-
-if TYPE_CHECKING:
-    from rfsq_jax.policies.token_policy import Policy
 
 COMMAND = "train.demos"
 
@@ -56,14 +51,16 @@ class DemosConfig:
       tasks: indices of the tasks to demonstrate; all by default.
       workers: simulator processes.
       seed: another seed gives other placements and other movements.
-      style: "human" varies like a person, "near" too but takes things at the side that the hand is
-        on, "steady" does not vary.
-      widen: metres by which placement regions grow on all sides.
+      style: "human" varies like a person, "nearest_grasp" too but takes things at the side that the
+        hand is on, "steady" does not vary.
+      placement_margin: metres by which placement regions grow on all sides.
       images: whether to store both cameras, some 20 times slower on a CPU.
-      image_size: height and width of stored pictures, pixels.
-      bundle: also pack everything, without pictures, into this npz file.
-      lead: a policy, by name or folder, that acts first; what it does is executed and no label.
-      lead_steps: it hands over after 0 to this many steps, as soon as the hand holds nothing.
+      image_size: height and width of stored images, pixels.
+      bundle: also pack everything, without images, into this npz file.
+      rollout_policy: by name or folder, acts first; what it does is executed and no label.
+      checkpoint: folder of the weights of that policy's backbone, if it has none of its own.
+      backbone_options: further options of that backbone.
+      rollout_steps: it hands over after 0 to this many steps, as soon as the hand holds nothing.
     """
 
     suite: str = "libero_spatial"
@@ -72,26 +69,32 @@ class DemosConfig:
     tasks: tuple[int, ...] = ()
     workers: int = 2
     seed: int = 0
-    style: str = "human"
-    widen: float = 0.0
+    style: StyleName = "human"
+    placement_margin: float = 0.0
     images: bool = False
     image_size: int = 128
     bundle: Path | None = None
-    lead: str | None = None
-    lead_steps: int = 160
+    rollout_policy: str | None = None
+    checkpoint: Path | None = None
+    backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
+    rollout_steps: int = 160
 
     def __post_init__(self) -> None:
-        require_positive(self, "episodes", "workers", "image_size", "lead_steps")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
-        if self.widen < 0:
-            raise ValueError(f"widen must be at least 0 m, got {self.widen}")
-        if self.style not in STYLES:
-            raise ValueError(f"style must be one of {', '.join(STYLES)}, got {self.style!r}")
-        if self.lead is not None and (self.images or self.bundle is not None):
-            raise ValueError("lead must be None where images or bundle is given; it draws its own")
-        if len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"tasks must not repeat, got {self.tasks}")
+        require_positive(self, "episodes", "workers", "image_size", "rollout_steps")
+        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        margin = self.placement_margin
+        require(margin >= 0, "placement_margin", "at least 0 m", margin)
+        require_choice(self.style, StyleName, "style")
+        alone = self.rollout_policy is None or not (self.images or self.bundle)
+        require(alone, "rollout_policy", "None with images or bundle", self.rollout_policy)
+        require(len(set(self.tasks)) == len(self.tasks), "tasks", "without repeats", self.tasks)
+
+    @property
+    def rollout(self) -> PolicyOptions | None:
+        """The policy that acts first."""
+        if self.rollout_policy is None:
+            return None
+        return PolicyOptions(self.rollout_policy, self.checkpoint, self.backbone_options)
 
     @property
     def recipe(self) -> Recipe:
@@ -100,20 +103,28 @@ class DemosConfig:
         return Recipe(
             seed=self.seed,
             style=self.style,
-            widen=self.widen,
+            placement_margin=self.placement_margin,
             image_size=image_size,
-            lead=self.lead,
-            lead_steps=self.lead_steps if self.lead else 0,
+            rollout_policy=self.rollout_policy,
+            rollout_steps=self.rollout_steps if self.rollout_policy else 0,
         )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes what is missing, then writes and prints the figures."""
     config = parse(DemosConfig, argv, command=COMMAND, description=__doc__)
+    # Nothing here needs an accelerator, which another run may be using.
+    jax.config.update("jax_platforms", "cpu")
     with user_errors(COMMAND):
         shares = episode_shares(config)
+        if config.rollout is not None:
+            config.rollout.require_files()
         claim(config, shares)
-    make_missing(config, shares)
+    try:
+        make_missing(config, shares)
+    except WorkerDiedError as error:
+        print(f"{COMMAND}: {error}; the same command resumes", file=sys.stderr)
+        return 1
     demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
     attempts = {task: read_attempts(task_file(config.output, task)) for task in shares}
     figures = summarise(demonstrations, attempts)
@@ -148,7 +159,7 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     """Runs the workers over the tasks that are not finished, with a progress bar.
 
     Raises:
-      SystemExit: if a worker was killed.
+      WorkerDiedError: if a worker was killed.
       Exception: the first error of a worker.
     """
     missing = {
@@ -156,95 +167,52 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     }
     if not missing:
         return
-    behind = sum(shares[task] for task in shares if task not in missing)
+    done = sum(count for task, count in shares.items() if task not in missing)
     for task in missing:
-        behind += len(finished_attempts(attempts_folder(config.output, task))[0])
-    # Each worker is one simulation on one core; a maths library's own threads only get in the way.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("spawn")
-    reports = context.Queue()
-    with (
-        progress_bar(config.episodes, f"{config.suite} demos", "episode", initial=behind) as bar,
-        concurrent.futures.ProcessPoolExecutor(
-            min(config.workers, len(missing)),
-            mp_context=context,
-            initializer=_start_worker,
-            initargs=(reports,),
-        ) as pool,
-    ):
-        pending = {
-            pool.submit(_work, task, count, config.recipe, config.output)
-            for task, count in missing.items()
-        }
-        try:
-            _follow(pending, reports, bar)
-        except BrokenProcessPool as error:
-            raise SystemExit(
-                "a worker was killed, perhaps for lack of memory; the same command resumes"
-            ) from error
-
-
-def _follow(pending: set[concurrent.futures.Future], reports: Any, bar: Any) -> None:
+        done += len(finished_attempts(attempts_folder(config.output, task))[0])
+    jobs = [
+        (task, count, config.recipe, config.output, config.rollout)
+        for task, count in missing.items()
+    ]
     failed = 0
-    while pending:
-        try:
-            succeeded = reports.get(timeout=0.5)
-        except queue.Empty:
-            pending = _raise_errors(pending)
-            continue
-        failed += not succeeded
-        bar.update(int(succeeded))
-        bar.set_postfix_str(f"{failed} failed")
+    with progress_bar(config.episodes, f"{config.suite} demos", "episode", initial=done) as bar:
+
+        def follow(succeeded: bool) -> None:
+            nonlocal failed
+            failed += not succeeded
+            bar.update(int(succeeded))
+            bar.set_postfix_str(f"{failed} failed")
+
+        run_all(make_task, jobs, workers=config.workers, on_report=follow)
 
 
-def _raise_errors(pending: set[concurrent.futures.Future]) -> set[concurrent.futures.Future]:
-    """Returns the unfinished ones; the first failed one cancels them and raises."""
-    finished = {future for future in pending if future.done()}
-    for future in finished:
-        if future.exception() is not None:
-            for other in pending:
-                other.cancel()
-        future.result()
-    return pending - finished
-
-
-_reports: Any = None
-
-
-def _start_worker(reports: Any) -> None:
-    global _reports
-    _reports = reports
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    """Ends this worker when the command is killed; two runs must not write to one folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(task: Task, count: int, recipe: Recipe, output: Path) -> None:
-    pilot = None if recipe.lead is None else _pilot(recipe.lead, task)
-    generate(task, count, recipe, output, report=_reports.put, pilot=pilot)
-
-
-def _pilot(lead: str, task: Task) -> Pilot:
-    import jax
-
-    from rfsq_jax.policies.rollout_policy import PolicyPilot
-
-    # Workers would each reserve a whole accelerator.
-    jax.config.update("jax_platforms", "cpu")
-    return PolicyPilot(_load_policy(lead), task.instruction)
+def make_task(
+    task: Task,
+    count: int,
+    recipe: Recipe,
+    output: Path,
+    rollout: PolicyOptions | None,
+    report: Callable[[bool], None],
+) -> None:
+    """Makes the demonstrations of one task, in a worker; reports whether each attempt succeeded."""
+    policy = None
+    if rollout is not None:
+        options = tuple(rollout.backbone_options.items())
+        policy = _load(rollout.policy, rollout.checkpoint, options, task.suite)
+    generate(task, count, recipe, output, report, rollout_policy=policy)
 
 
 @functools.cache
-def _load_policy(lead: str) -> Policy:
-    from rfsq_jax.policies.token_policy import Policy
-
-    return Policy.from_pretrained(lead)
+def _load(
+    name: str,
+    checkpoint: Path | None,
+    backbone_options: tuple[tuple[str, BackboneOption], ...],
+    suite: str,
+) -> PolicyInSimulator:
+    # Workers would each reserve a whole accelerator.
+    jax.config.update("jax_platforms", "cpu")
+    options = PolicyOptions(name, checkpoint, dict(backbone_options))
+    return PolicyInSimulator(options.load(suites=(suite,)))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-from jax.experimental import multihost_utils
-
 from rfsq_jax.backbones import make_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.features.extract import Tally, extract, finished_bytes, shard_folder
-from rfsq_jax.features.frames import Clip, load_recordings, make_clips, shards_of
+from rfsq_jax.features.extract import ExtractionFigures, extract, finished_bytes, shard_folder
+from rfsq_jax.features.frames import EpisodeFrames, choose_frames, load_episodes, shards_of
 from rfsq_jax.features.store import MANIFEST, Manifest
+from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.files import write_json
 from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
@@ -29,7 +27,7 @@ from rfsq_jax.training.heads.config import PolicyRun
 COMMAND = "train.features"
 
 
-Shards = Sequence[Sequence[Clip]]
+Shards = Sequence[Sequence[EpisodeFrames]]
 
 
 def open_run(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> Shards:
@@ -50,7 +48,7 @@ def open_run(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -
     statistics = tokenizer.normalization.to_dict()
     identity = {"backbone_version": backbone.spec.version, "action_statistics": statistics}
     claim_folder(run.output, {**run.identity(), **identity})
-    return shards_of(run, make_clips(run, load_recordings(run)))
+    return shards_of(run, choose_frames(run, load_episodes(run)))
 
 
 def make_features(
@@ -60,10 +58,9 @@ def make_features(
     spec = backbone.spec
     instructions = _instructions(shards)
     began = time.perf_counter()
-    tally = extract(run, backbone, shards, instructions)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("features")
-    if jax.process_index() == 0:
+    made = extract(run, backbone, shards, instructions)
+    barrier("features")
+    if is_primary():
         size = finished_bytes(run.output, len(shards))
         manifest = Manifest(
             backbone=spec.name,
@@ -75,7 +72,7 @@ def make_features(
             shards=tuple(shard_folder(run.output, index).name for index in range(len(shards))),
         )
         write_json(run.output / MANIFEST, manifest.to_dict())
-        _show(run, shards, tally, size, time.perf_counter() - began)
+        _show(run, shards, made, size, time.perf_counter() - began)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,28 +93,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _instructions(shards: Shards) -> tuple[str, ...]:
-    return tuple(sorted({clip.recording.instruction for clips in shards for clip in clips}))
+    return tuple(sorted({each.source.instruction for shard in shards for each in shard}))
 
 
-def _show(run: FeaturesRun, shards: Shards, tally: Tally, size: int, seconds: float) -> None:
-    clips = [clip for shard in shards for clip in shard]
+def _show(
+    run: FeaturesRun, shards: Shards, made: ExtractionFigures, size: int, seconds: float
+) -> None:
+    episodes = [each for shard in shards for each in shard]
     figures: dict[str, Any] = {
-        "episodes": len(clips),
-        "held_out_episodes": sum(clip.held_out for clip in clips),
-        "frames": sum(len(clip.frames) for clip in clips),
+        "episodes": len(episodes),
+        "held_out_episodes": sum(each.held_out for each in episodes),
+        "frames": sum(len(each.frames) for each in episodes),
         "bytes": size,
         "now": {
-            "frames": tally.frames,
+            "frames": made.frames,
             "seconds": seconds,
-            "seconds_waiting_for_pictures": tally.drawing,
-            "seconds_in_backbone": tally.embedding,
+            "seconds_waiting_for_images": made.rendering,
+            "seconds_in_backbone": made.embedding,
         },
     }
     path = write_results(run.output, figures=figures, config=run)
     print(
         f"{figures['frames']} frames of {figures['episodes']} episodes "
         f"({figures['held_out_episodes']} held out), {size / 1e6:.0f} MB; "
-        f"{tally.frames} frames now in {seconds:.0f} s"
+        f"{made.frames} frames now in {seconds:.0f} s"
     )
     print(f"features: {run.output}")
     print(f"figures: {path}")

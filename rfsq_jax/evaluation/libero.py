@@ -12,6 +12,7 @@ results.json has under "figures":
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server, default_batch, rows_are_independent
 from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
 from rfsq_jax.evaluation.play.run import EpisodeError, Evaluation
-from rfsq_jax.evaluation.play.worker import Job
-from rfsq_jax.evaluation.play.worker_pool import Pool
+from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker
 from rfsq_jax.evaluation.protocol import Trial, deviations
 from rfsq_jax.evaluation.report.page import write_report
 from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks, protocol_of
 from rfsq_jax.libero.environment import POLICY_CAMERAS
+from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import Policy
+from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 
@@ -79,7 +81,8 @@ class LiberoEvaluation:
 
         Raises:
           FileNotFoundError: if there is no such policy.
-          ValueError: as `__init__` and `Policy.from_pretrained`; or if the folder holds another run.
+          ValueError: as `__init__` and `Policy.from_pretrained`, or if the folder holds another
+            run.
           NotInstalledError: as `__init__`.
         """
         # Looked at before a policy is loaded, which may take minutes.
@@ -122,7 +125,7 @@ class LiberoEvaluation:
             "warnings": warnings,
         }
 
-    def start_pool(self, workers: int) -> Pool:
+    def start_pool(self, workers: int) -> Pool[SimulatorWorker]:
         """Returns simulators, which start when they are needed."""
         job = Job(
             protocol=self.protocol,
@@ -130,18 +133,18 @@ class LiberoEvaluation:
             output=self.options.output,
             videos=self.options.video,
         )
-        return Pool(job, workers, len(POLICY_CAMERAS))
+        start = functools.partial(SimulatorWorker, job=job, cameras=len(POLICY_CAMERAS))
+        return Pool(start, workers)
 
     def play(
         self,
-        pool: Pool,
+        pool: Pool[SimulatorWorker],
         log: EpisodeLog,
         trials: Sequence[Trial],
         after_episode: Callable[[Record], object] = lambda record: None,
     ) -> list[EpisodeError]:
         """Plays the trials that the log does not have; returns those that cannot be played."""
-        instructions = {(task.suite, task.index): task.instruction for task in self.tasks}
-        return Evaluation(pool, self.server, log, instructions, after_episode).play_all(trials)
+        return Evaluation(pool, self.server, log, after_episode).play_all(trials)
 
     def run(self) -> Outcome:
         """Plays what the run's folder does not have, measures, writes results.json and a report."""
@@ -161,7 +164,8 @@ class LiberoEvaluation:
         numbers = range(options.trials)
         trials = [Trial(task.suite, task.index, n) for task in self.tasks for n in numbers]
         done = sum(trial in log.records for trial in trials)
-        remove_leftovers(options.output)
+        for kind in ("actions", "videos"):
+            remove_leftovers(options.output / kind)
         with (
             progress_bar(len(trials), "episodes", "episode", initial=done) as bar,
             self.start_pool(min(options.workers, len(trials))) as pool,
@@ -174,9 +178,3 @@ class LiberoEvaluation:
 
             errors = self.play(pool, log, trials, follow)
         return [log.records[trial] for trial in trials if trial in log.records], errors
-
-
-def remove_leftovers(output: Path) -> None:
-    """Removes videos that a killed run left half written."""
-    for path in (output / "videos").glob(".*"):
-        path.unlink()

@@ -1,13 +1,21 @@
-"""Finished episodes, one JSON line each, on disk before the next one starts."""
+"""Finished episodes: one JSON line each, on disk before the next one starts, and their actions.
+
+Axes: N steps.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32
+
 from rfsq_jax.evaluation.protocol import Trial
+from rfsq_jax.runs.files import atomic_path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +69,7 @@ class EpisodeLog:
         """Reads what is there; a line that a killed run left half written is cut off.
 
         Raises:
-          ValueError: if a whole line is damaged, or one episode is there twice.
+          ValueError: if a whole line is damaged, or one episode is recorded twice.
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +90,41 @@ class EpisodeLog:
         self.records[record.key] = record
 
 
+def write_actions(output: Path, trial: Trial, actions: Float32[np.ndarray, "n 7"]) -> Path:
+    """Writes the actions of a trial into a run's folder, whole or not at all."""
+    path = actions_file(output, trial)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, actions)
+    return path
+
+
+def read_actions(output: Path, record: Record) -> Float32[np.ndarray, "n 7"]:
+    """Reads the actions of a finished episode.
+
+    Raises:
+      FileNotFoundError: if the run did not keep them.
+      ValueError: if they are not those of the record.
+    """
+    path = actions_file(output, record.key)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected the actions of {record.key} at {path}, got no file")
+    actions = np.load(path, allow_pickle=False)
+    if digest(actions) != record.actions_sha256:
+        raise ValueError(f"{path} must hold the actions that were logged, got others")
+    return actions
+
+
+def digest(actions: Float32[np.ndarray, "n 7"]) -> str:
+    """SHA-256 of the actions' bytes."""
+    return hashlib.sha256(actions.tobytes()).hexdigest()
+
+
+def actions_file(output: Path, trial: Trial) -> Path:
+    """Where the actions of a trial are."""
+    return output / "actions" / f"{trial.suite}-task{trial.task:02d}-trial{trial.number:02d}.npy"
+
+
 def _read(path: Path) -> dict[Trial, Record]:
     if not path.exists():
         return {}
@@ -93,7 +136,7 @@ def _read(path: Path) -> dict[Trial, Record]:
     for number, line in enumerate(content[:whole].decode().splitlines(), 1):
         record = _parse(line, f"{path}, line {number}")
         if record.key in records:
-            raise ValueError(f"{path}, line {number}: {record.key} is there twice")
+            raise ValueError(f"{path}, line {number}: {record.key} is recorded twice")
         records[record.key] = record
     return records
 

@@ -12,10 +12,10 @@ import numpy as np
 from rfsq_jax.evaluation.analysis.profile import draft_figures, time_policy
 from rfsq_jax.evaluation.analysis.summary import episode_rows, suite_figures, time_figures
 from rfsq_jax.evaluation.log import Record
-from rfsq_jax.evaluation.play.batched_policy import Question, Server
+from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.run import EpisodeError
 from rfsq_jax.libero.tasks import Task
-from rfsq_jax.policies import Policy
+from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.runs.files import read_json, write_json
 
 PROFILE, ERRORS = "profile.json", "errors.json"
@@ -44,7 +44,7 @@ def measure(
 
 
 def profile_of(path: Path, policy: Policy, server: Server) -> dict[str, Any]:
-    """Measures the policy on questions of this run; a finished run keeps its measurement."""
+    """Measures the policy on observations of this run; a finished run keeps its measurement."""
     if path.exists() and not server.sample:
         return read_json(path)
     sample = server.sample or [noise(policy)]
@@ -54,12 +54,12 @@ def profile_of(path: Path, policy: Policy, server: Server) -> dict[str, Any]:
     return profile
 
 
-def noise(policy: Policy) -> Question:
-    """A question without meaning."""
+def noise(policy: Policy) -> Observations:
+    """Observations without meaning."""
     spec = policy.backbone.spec
-    shape = (spec.cameras, spec.image_size, spec.image_size, 3)
+    shape = (1, spec.cameras, spec.image_size, spec.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return Question(images, "pick up the bowl", np.zeros(8, np.float32))
+    return Observations(images, ["pick up the bowl"], np.zeros((1, 8), np.float32))
 
 
 def write_errors(output: Path, errors: Sequence[EpisodeError]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from rfsq_jax.evaluation.play.worker import Videos
-from rfsq_jax.evaluation.protocol import Protocol, Rules
+from rfsq_jax.evaluation.protocol import EpisodeRules, EvaluationProtocol
 from rfsq_jax.libero import tasks as benchmark
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states
 from rfsq_jax.policies import Mode, Policy
@@ -17,7 +17,7 @@ ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LiberoSettings(Rules):
+class LiberoSettings(EpisodeRules):
     """Which episodes are played, and how, whatever the policy.
 
     Attributes:
@@ -77,16 +77,18 @@ def choose_tasks(settings: LiberoSettings) -> list[Task]:
     return chosen
 
 
-def protocol_of(settings: LiberoSettings, policy: Policy) -> Protocol:
+def protocol_of(settings: LiberoSettings, policy: Policy) -> EvaluationProtocol:
     """How episodes of a policy are played.
 
     Raises:
       ValueError: if a chunk has fewer steps than are to be played.
     """
-    rules = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Rules)}
+    rules = {
+        field.name: getattr(settings, field.name) for field in dataclasses.fields(EpisodeRules)
+    }
     if settings.starts == "official":
-        rules["spread"] = 0.0
+        rules["placement_margin"] = 0.0
     execute = policy.horizon if settings.execute is None else settings.execute
     expected = f"at most {policy.horizon}, the steps of the policy's chunks"
     require(execute <= policy.horizon, "execute", expected, execute)
-    return Protocol(**rules, execute=execute, image_size=policy.backbone.spec.image_size)
+    return EvaluationProtocol(**rules, execute=execute, image_size=policy.backbone.spec.image_size)

@@ -1,4 +1,4 @@
-"""Pictures of a clip -> its features at both depths, in blocks of one size.
+"""Images of an episode -> their features at both depths, in blocks of one size.
 
 Axes: M frames · C cameras · H, W image · S feature tokens · E width.
 """
@@ -15,14 +15,17 @@ from jaxtyping import Float, UInt8
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Backbone
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.features.frames import Clip
+from rfsq_jax.features.frames import EpisodeFrames
 from rfsq_jax.features.shards import DTYPES
+from rfsq_jax.parallel.batching import pad_rows
 
-Pictures = UInt8[np.ndarray, "m c h w 3"]
+Images = UInt8[np.ndarray, "m c h w 3"]
 Features = dict[str, Float[np.ndarray, "m _ _"]]
 
 
-def make_embedder(run: FeaturesRun, backbone: Backbone) -> Callable[[Pictures, Clip], Features]:
+def make_embedder(
+    run: FeaturesRun, backbone: Backbone
+) -> Callable[[Images, EpisodeFrames], Features]:
     """Returns a function, safe to call from threads, that gives features in `run.dtype` by depth.
 
     It raises a ValueError if a feature is NaN, or too great for the dtype.
@@ -34,13 +37,13 @@ def make_embedder(run: FeaturesRun, backbone: Backbone) -> Callable[[Pictures, C
         early, carry = backbone.early(params, inputs)
         return {EARLY: early.astype(dtype), FINAL: backbone.late(params, carry).astype(dtype)}
 
-    def embed(pictures: Pictures, clip: Clip) -> Features:
+    def embed(images: Images, chosen: EpisodeFrames) -> Features:
         blocks = []
-        for start in range(0, len(pictures), run.batch_size):
-            rows = np.arange(start, min(start + run.batch_size, len(pictures)))
-            padded = np.resize(rows, run.batch_size)
-            sentences = [clip.recording.instruction] * run.batch_size
-            seen = Observations(pictures[padded], sentences, clip.state[padded])
+        for start in range(0, len(images), run.batch_size):
+            rows = np.arange(start, min(start + run.batch_size, len(images)))
+            padded = pad_rows(rows, run.batch_size)
+            sentences = [chosen.source.instruction] * run.batch_size
+            seen = Observations(images[padded], sentences, chosen.state[padded])
             inputs = backbone.prepare(seen)
             blocks.append((both(backbone.params, inputs), len(rows)))
         features = {

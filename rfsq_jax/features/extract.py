@@ -1,7 +1,7 @@
-"""Runs the frozen backbone over clips and writes shards; a killed run goes on where it was.
+"""Runs the frozen backbone over frames and writes shards; a killed run goes on where it was.
 
-Each of a few threads makes one shard at a time: its simulator process draws the next clip while the
-backbone works on the last one.
+Each of a few threads makes one shard at a time: its simulator process renders the next episode
+while the backbone works on the last one.
 
 Axes: M frames of a shard.
 """
@@ -11,13 +11,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import multiprocessing
-import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,80 +23,75 @@ import numpy as np
 
 from rfsq_jax.backbones.protocol import DEPTHS, Backbone
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.features.embedding import Features, Pictures, make_embedder
-from rfsq_jax.features.frames import Clip, columns_of
-from rfsq_jax.features.images import replay_pictures, stored_pictures
-from rfsq_jax.features.shards import (
-    DESCRIPTION,
-    check_shard,
-    read_columns,
-    remove_leftovers,
-    write_shard,
-)
+from rfsq_jax.features.embedding import Features, Images, make_embedder
+from rfsq_jax.features.frames import EpisodeFrames, shard_columns
+from rfsq_jax.features.images import replay_images, stored_images
+from rfsq_jax.features.shards import DESCRIPTION, check_shard, read_columns, write_shard
+from rfsq_jax.parallel.calls import Caller, WorkerDiedError
+from rfsq_jax.parallel.workers import Pool
+from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.progress import progress_bar
 
 
 @dataclasses.dataclass
-class Tally:
+class ExtractionFigures:
     """What a run did, and where its threads spent their time.
 
     Attributes:
       frames: frames embedded now, not by an earlier run.
       written: bytes.
-      drawing: seconds that threads waited for pictures.
+      rendering: seconds that threads waited for images.
       embedding: seconds that threads ran the backbone.
     """
 
     frames: int = 0
     written: int = 0
-    drawing: float = 0.0
+    rendering: float = 0.0
     embedding: float = 0.0
 
 
 def extract(
     run: FeaturesRun,
     backbone: Backbone,
-    shards: Sequence[Sequence[Clip]],
+    shards: Sequence[Sequence[EpisodeFrames]],
     instructions: Sequence[str],
-) -> Tally:
+) -> ExtractionFigures:
     """Writes the shards that are missing; of several processes each writes its share.
 
     Args:
       run: options and folder.
       backbone: the frozen backbone.
-      shards: the clips of each shard.
+      shards: the episodes of each shard.
       instructions: what the column `instruction` counts.
 
     Raises:
-      RuntimeError: if a simulator process died; the same command goes on.
+      WorkerDiedError: if a simulator process died; the same command goes on.
       ValueError: if a finished shard holds other frames than these, or is cut short.
-      Exception: the first error of a clip, with a note that says whose it was.
+      Exception: the first error of an episode, with a note that says whose it was.
     """
-    words = {sentence: number for number, sentence in enumerate(instructions)}
+    index_of = {sentence: number for number, sentence in enumerate(instructions)}
     mine = range(jax.process_index(), len(shards), jax.process_count())
-    missing = [index for index in mine if not _is_finished(run, index, shards[index], words)]
-    frames = {index: sum(len(clip.frames) for clip in shards[index]) for index in mine}
-    behind = sum(frames.values()) - sum(frames[index] for index in missing)
-    # Each simulator runs on one core; a maths library's own threads only get in the way.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with progress_bar(sum(frames.values()), "features", "frame", initial=behind) as bar:
-        work = _Extraction(run, backbone, words, bar)
-        threads = ThreadPoolExecutor(run.workers, "shard", initializer=work.start_thread)
-        with contextlib.closing(work), threads:
+    missing = [index for index in mine if not _is_finished(run, index, shards[index], index_of)]
+    frames = {index: sum(len(each.frames) for each in shards[index]) for index in mine}
+    done = sum(frames.values()) - sum(frames[index] for index in missing)
+    with (
+        progress_bar(sum(frames.values()), "features", "frame", initial=done) as bar,
+        Pool(lambda _: Caller(replay_images), run.workers) as pool,
+    ):
+        work = _Extraction(run, backbone, index_of, pool, bar)
+        with ThreadPoolExecutor(run.workers, "shard") as threads:
             futures = [threads.submit(work.write, index, shards[index]) for index in missing]
             try:
                 for future in concurrent.futures.as_completed(futures):
                     future.result()
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    "a simulator process died, perhaps for lack of memory; "
-                    "the same command goes on where this one stopped"
-                ) from error
+            except WorkerDiedError as error:
+                message = f"{error}; the same command goes on where this one stopped"
+                raise WorkerDiedError(message) from error
             finally:
                 work.stop.set()
                 for future in futures:
                     future.cancel()
-    return work.tally
+    return work.figures
 
 
 def shard_folder(output: Path, index: int) -> Path:
@@ -121,82 +113,82 @@ class _Extraction:
     """What the threads of one run share."""
 
     def __init__(
-        self, run: FeaturesRun, backbone: Backbone, words: Mapping[str, int], bar: Any
+        self,
+        run: FeaturesRun,
+        backbone: Backbone,
+        instruction_index: Mapping[str, int],
+        pool: Pool[Caller],
+        bar: Any,
     ) -> None:
         self.run = run
-        self.backbone = backbone
         self.embed = make_embedder(run, backbone)
-        self.words = words
-        self.tally = Tally()
+        self.figures = ExtractionFigures()
         self.stop = threading.Event()
-        self._pools: list[ProcessPoolExecutor] = []
+        self._image_size = backbone.spec.image_size
+        self._instruction_index = instruction_index
+        self._pool = pool
         self._bar = bar
         self._lock = threading.Lock()
         self._local = threading.local()
 
-    def start_thread(self) -> None:
-        """Gives the calling thread its simulator process."""
-        context = multiprocessing.get_context("spawn")
-        self._local.pool = ProcessPoolExecutor(1, context, initializer=_end_with_parent)
-        self._pools.append(self._local.pool)
-
-    def close(self) -> None:
-        """Ends the simulator processes."""
-        for pool in self._pools:
-            pool.shutdown()
-
-    def write(self, index: int, clips: Sequence[Clip]) -> None:
+    def write(self, index: int, shard: Sequence[EpisodeFrames]) -> None:
         """Makes one shard, unless another thread has failed."""
         parts: list[Features] = []
-        coming = self._draw(clips[0])
-        for clip, following in zip(clips, [*clips[1:], None], strict=True):
+        wait_for_images = self._request(shard[0])
+        for chosen, following in zip(shard, [*shard[1:], None], strict=True):
             if self.stop.is_set():
                 return
-            with _naming(clip):
+            with _naming(chosen):
                 began = time.perf_counter()
-                pictures = coming.result()
-                drawn = time.perf_counter()
+                images = wait_for_images()
+                rendered = time.perf_counter()
                 if following is not None:
-                    coming = self._draw(following)
-                parts.append(self.embed(pictures, clip))
-            self._count(clip, drawn - began, time.perf_counter() - drawn)
+                    wait_for_images = self._request(following)
+                parts.append(self.embed(images, chosen))
+            self._count(chosen, rendered - began, time.perf_counter() - rendered)
         features = {depth: np.concatenate([part[depth] for part in parts]) for depth in DEPTHS}
         folder = shard_folder(self.run.output, index)
-        size = write_shard(folder, features, columns_of(clips, self.words))
+        size = write_shard(folder, features, shard_columns(shard, self._instruction_index))
         with self._lock:
-            self.tally.written += size
+            self.figures.written += size
 
-    def _draw(self, clip: Clip) -> Future[Pictures]:
-        demonstration, size = clip.recording.demonstration, self.backbone.spec.image_size
-        if demonstration is not None:
-            return self._local.pool.submit(replay_pictures, demonstration, clip.frames, size)
-        read: Future[Pictures] = Future()
-        try:
-            read.set_result(stored_pictures(clip, self.run.as_tensorflow))
-        except (ValueError, OSError) as error:
-            read.set_exception(error)
-        return read
+    def _request(self, chosen: EpisodeFrames) -> Callable[[], Images]:
+        """Starts to render in this thread's simulator process; returns what waits for the images.
 
-    def _count(self, clip: Clip, drawing: float, embedding: float) -> None:
+        Stored images are read when they are waited for.
+        """
+        demonstration = chosen.source.demonstration
+        if demonstration is None:
+            return lambda: stored_images(chosen, self.run.as_tensorflow)
+        if not hasattr(self._local, "simulator"):
+            with self._lock:
+                self._local.simulator = self._pool.start()
+        self._local.simulator.begin((demonstration, chosen.frames, self._image_size))
+        return self._local.simulator.result
+
+    def _count(self, chosen: EpisodeFrames, rendering: float, embedding: float) -> None:
         with self._lock:
-            self.tally.frames += len(clip.frames)
-            self.tally.drawing += drawing
-            self.tally.embedding += embedding
-            self._bar.update(len(clip.frames))
-            self._bar.set_postfix_str(f"{self.tally.written / 1e6:.0f} MB")
+            self.figures.frames += len(chosen.frames)
+            self.figures.rendering += rendering
+            self.figures.embedding += embedding
+            self._bar.update(len(chosen.frames))
+            self._bar.set_postfix_str(f"{self.figures.written / 1e6:.0f} MB")
 
 
 def _is_finished(
-    run: FeaturesRun, index: int, clips: Sequence[Clip], words: Mapping[str, int]
+    run: FeaturesRun,
+    index: int,
+    shard: Sequence[EpisodeFrames],
+    instruction_index: Mapping[str, int],
 ) -> bool:
     """Whether a shard is there; it must then hold what it would hold now."""
     folder = shard_folder(run.output, index)
     if not (folder / DESCRIPTION).exists():
-        remove_leftovers(folder)
+        remove_leftovers(folder.parent, folder.name)
         return False
     check_shard(folder, contents=False)
     found = read_columns(folder)
-    for name, wanted in columns_of(clips, words).items():
+    for name, wanted in shard_columns(shard, instruction_index).items():
         if not np.array_equal(found[name], wanted):
             raise ValueError(
                 f"{folder / name}.npy must hold what the demonstrations give, got another "
@@ -206,22 +198,10 @@ def _is_finished(
 
 
 @contextlib.contextmanager
-def _naming(clip: Clip) -> Iterator[None]:
+def _naming(chosen: EpisodeFrames) -> Iterator[None]:
     """Notes on an error whose episode it came from."""
     try:
         yield
     except (ValueError, TypeError, RuntimeError, OSError) as error:
-        error.add_note(f"in {clip.recording.episode.source}, episode {clip.number} of the run")
+        error.add_note(f"in {chosen.source.episode.source}, episode {chosen.number} of the run")
         raise
-
-
-def _end_with_parent() -> None:
-    """A simulator must not outlive a killed run."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

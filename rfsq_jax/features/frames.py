@@ -26,14 +26,14 @@ from rfsq_jax.libero.demonstrations.hdf5 import read_demonstrations, read_hdf5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Recording:
-    """One episode, and where its pictures come from.
+class SourceEpisode:
+    """One episode, and where its images come from.
 
     Attributes:
-      episode: actions, state and instruction; no pictures.
+      episode: actions, state and instruction; no images.
       group: what the episode shares a simulator or a file with.
-      demonstration: what to replay; None if pictures are stored.
-      file: the HDF5 or TFRecord file with the pictures, and the episode's place in it; None to
+      demonstration: what to replay; None if images are stored.
+      file: the HDF5 or TFRecord file with the images, and the episode's index in it; None to
         replay.
       collection: what it is held out within: a folder of further demonstrations, or none.
     """
@@ -51,11 +51,11 @@ class Recording:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Clip:
-    """The frames of one recording that are used.
+class EpisodeFrames:
+    """The frames of one episode that are used.
 
     Attributes:
-      recording: the episode.
+      source: the episode.
       number: the episode's number within the run.
       held_out: whether it is only measured on.
       frames: int32 [M], steps of the episode, ascending.
@@ -63,7 +63,7 @@ class Clip:
       actions: float32 [M, T, A], the labels of the next T steps, robot units.
     """
 
-    recording: Recording
+    source: SourceEpisode
     number: int
     held_out: bool
     frames: Int[np.ndarray, " m"]
@@ -71,8 +71,8 @@ class Clip:
     actions: Float[np.ndarray, "m t a"]
 
 
-def load_recordings(run: FeaturesRun) -> list[Recording]:
-    """All episodes that the run may draw from, in a fixed order.
+def load_episodes(run: FeaturesRun) -> list[SourceEpisode]:
+    """All episodes that the run may take, in a fixed order.
 
     Raises:
       FileNotFoundError: if `run.demos` or `run.images` names nothing to read.
@@ -82,43 +82,42 @@ def load_recordings(run: FeaturesRun) -> list[Recording]:
     if run.images:
         return [each for path in run.images for each in _stored(path)] + more
     bundled = [
-        Recording(each.episode, f"{each.suite}/{each.task_index}", demonstration=each)
+        SourceEpisode(each.episode, f"{each.suite}/{each.task_index}", demonstration=each)
         for suite in run.suites
         for each in load_demonstrations(suite)
     ]
     return bundled + more
 
 
-def make_clips(run: FeaturesRun, recordings: Sequence[Recording]) -> list[Clip]:
+def choose_frames(run: FeaturesRun, sources: Sequence[SourceEpisode]) -> list[EpisodeFrames]:
     """Chooses episodes and frames; the same for every process.
 
-    The split is made over all recordings of a collection, so that what one run trains on no other
-    run of the same recordings measures on; then each task keeps its first ones of both parts.
+    The split is made over all episodes of a collection, so that what one run trains on no other
+    run of the same episodes measures on; then each task keeps its first ones of both parts.
 
     Raises:
       ValueError: if no episode is long enough.
     """
-    collections: dict[Path | None, list[Recording]] = defaultdict(list)
-    for recording in recordings:
-        collections[recording.collection].append(recording)
+    collections: dict[Path | None, list[SourceEpisode]] = defaultdict(list)
+    for source in sources:
+        collections[source.collection].append(source)
     splits = [split_episodes(each, run.held_out, run.seed) for each in collections.values()]
-    behind = {id(recording) for _, held_out in splits for recording in held_out}
-    chosen = _evenly(recordings, behind, run)
-    clips = [
-        _clip(recording, number, id(recording) in behind, run)
-        for number, recording in enumerate(chosen)
+    held_out = {id(source) for _, part in splits for source in part}
+    chosen = [
+        _frames_of(source, number, id(source) in held_out, run)
+        for number, source in enumerate(_evenly(sources, held_out, run))
     ]
-    clips = [clip for clip in clips if len(clip.frames)]
-    if not clips:
+    chosen = [each for each in chosen if len(each.frames)]
+    if not chosen:
         raise ValueError(f"expected an episode of at least {run.horizon} steps, got none")
-    return clips
+    return chosen
 
 
-def shards_of(run: FeaturesRun, clips: Sequence[Clip]) -> list[list[Clip]]:
-    """Clips of one group each, at most `run.episodes_per_shard` of them."""
-    groups: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        groups[clip.recording.group].append(clip)
+def shards_of(run: FeaturesRun, chosen: Sequence[EpisodeFrames]) -> list[list[EpisodeFrames]]:
+    """Episodes of one group each, at most `run.episodes_per_shard` of them."""
+    groups: dict[str, list[EpisodeFrames]] = defaultdict(list)
+    for each in chosen:
+        groups[each.source.group].append(each)
     size = run.episodes_per_shard
     return [
         group[start : start + size]
@@ -127,82 +126,90 @@ def shards_of(run: FeaturesRun, clips: Sequence[Clip]) -> list[list[Clip]]:
     ]
 
 
-def columns_of(clips: Sequence[Clip], words: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """What lies beside the features of these clips, one row per frame: see `FeatureStore`.
+def shard_columns(
+    shard: Sequence[EpisodeFrames], instruction_index: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """What lies beside the features of these episodes, one row per frame: see `FeatureStore`.
 
     Args:
-      clips: of one shard.
-      words: the number of each instruction.
+      shard: its episodes.
+      instruction_index: the number of each instruction.
     """
 
-    def spread(values: Sequence[Any], dtype: Any) -> np.ndarray:
-        return np.repeat(np.asarray(values, dtype), [len(clip.frames) for clip in clips])
+    def repeat(values: Sequence[Any], dtype: Any) -> np.ndarray:
+        return np.repeat(np.asarray(values, dtype), [len(each.frames) for each in shard])
 
+    numbers = [instruction_index[each.source.instruction] for each in shard]
     return {
-        "state": np.concatenate([clip.state for clip in clips]).astype(np.float32),
-        "actions": np.concatenate([clip.actions for clip in clips]).astype(np.float32),
-        "frame": np.concatenate([clip.frames for clip in clips]),
-        "episode": spread([clip.number for clip in clips], np.int32),
-        "held_out": spread([clip.held_out for clip in clips], np.bool_),
-        "instruction": spread([words[clip.recording.instruction] for clip in clips], np.int32),
+        "state": np.concatenate([each.state for each in shard]).astype(np.float32),
+        "actions": np.concatenate([each.actions for each in shard]).astype(np.float32),
+        "frame": np.concatenate([each.frames for each in shard]),
+        "episode": repeat([each.number for each in shard], np.int32),
+        "held_out": repeat([each.held_out for each in shard], np.bool_),
+        "instruction": repeat(numbers, np.int32),
     }
 
 
-def _evenly(recordings: Sequence[Recording], behind: set[int], run: FeaturesRun) -> list[Recording]:
+def _evenly(
+    sources: Sequence[SourceEpisode], held_out: set[int], run: FeaturesRun
+) -> list[SourceEpisode]:
     """The same number of episodes of every task, held-out ones in proportion, at least one."""
-    tasks: dict[str, list[Recording]] = defaultdict(list)
-    for recording in recordings:
-        tasks[f"{recording.group} {recording.instruction}"].append(recording)
+    tasks: dict[str, list[SourceEpisode]] = defaultdict(list)
+    for source in sources:
+        tasks[f"{source.group} {source.instruction}"].append(source)
     chosen = []
-    for place, task in enumerate(tasks.values()):
-        train = [each for each in task if id(each) not in behind and run.split != "held_out"]
-        held_out = [each for each in task if id(each) in behind and run.split != "train"]
+    for index, task in enumerate(tasks.values()):
+        train = [each for each in task if id(each) not in held_out and run.split != "held_out"]
+        measured = [each for each in task if id(each) in held_out and run.split != "train"]
         if run.episodes is None:
-            chosen += train + held_out
+            chosen += train + measured
         else:
-            count = run.episodes // len(tasks) + (place < run.episodes % len(tasks))
-            chosen += _first(train, held_out, count, run.held_out)
+            count = run.episodes // len(tasks) + (index < run.episodes % len(tasks))
+            chosen += _first(train, measured, count, run.held_out)
     return chosen
 
 
 def _first(
-    train: list[Recording], held_out: list[Recording], count: int, fraction: float
-) -> list[Recording]:
+    train: list[SourceEpisode], held_out: list[SourceEpisode], count: int, fraction: float
+) -> list[SourceEpisode]:
     """The first `count` episodes of one task; where one part has too few, more of the other."""
     measured = max(1, round(count * fraction)) if count > 1 else 0
     measured = min(len(held_out), max(measured, count - len(train)))
     return train[: count - measured] + held_out[:measured]
 
 
-def _clip(recording: Recording, number: int, held_out: bool, run: FeaturesRun) -> Clip:
-    episode = recording.episode
-    chunks = episode_chunks(episode.actions, run.horizon)
-    first = 0 if recording.demonstration is None else recording.demonstration.handover
+def _frames_of(
+    source: SourceEpisode, number: int, held_out: bool, run: FeaturesRun
+) -> EpisodeFrames:
+    chunks = episode_chunks(source.episode.actions, run.horizon)
+    first = 0 if source.demonstration is None else source.demonstration.handover
     # Another phase for every episode, so that a stride skips nothing for good.
     frames = np.arange(first + number % run.stride, len(chunks), run.stride, dtype=np.int32)
-    return Clip(recording, number, held_out, frames, episode.state[frames], chunks[frames])
+    return EpisodeFrames(
+        source, number, held_out, frames, source.episode.state[frames], chunks[frames]
+    )
 
 
-def _stored(path: Path) -> list[Recording]:
+def _stored(path: Path) -> list[SourceEpisode]:
     """The episodes of an HDF5 file, a folder of them, or an RLDS folder."""
     if path.is_dir() and is_tfds(path):
         shards = find_shards(path, "train", LIBERO.widths())
         return [
-            Recording(episode, str(path), file=(shard.path, place))
+            SourceEpisode(episode, str(path), file=(shard.path, index))
             for shard in shards
-            for place, episode in enumerate(read_shard(shard))
+            for index, episode in enumerate(read_shard(shard))
         ]
     return [
-        Recording(episode, str(file), file=(file, place))
+        SourceEpisode(episode, str(file), file=(file, index))
         for file in _hdf5_files(path, "images must name HDF5 files or RLDS folders")
-        for place, episode in enumerate(read_hdf5(file))
+        for index, episode in enumerate(read_hdf5(file))
     ]
 
 
-def _demonstrated(path: Path) -> list[Recording]:
+def _demonstrated(path: Path) -> list[SourceEpisode]:
     """The demonstrations of an HDF5 file of train.demos, or of a folder of them."""
     return [
-        Recording(each.episode, str(file), demonstration=each, collection=path)
+        SourceEpisode(each.episode, str(file), demonstration=each, collection=path)
         for file in _hdf5_files(path, "demos must name HDF5 files of train.demos, or folders")
         for each in read_demonstrations(file)
     ]

@@ -1,11 +1,12 @@
-"""Pictures of a clip's frames: replayed in the simulator, or read from a file.
+"""Images of an episode's frames: replayed in the simulator, or read from a file.
 
 Axes: M frames · C cameras · H, W image.
 """
 
 from __future__ import annotations
 
-import atexit
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -13,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from rfsq_jax.data.readers import jpeg
 from rfsq_jax.data.readers.rlds import read_frames as read_record_frames
-from rfsq_jax.features.frames import Clip
+from rfsq_jax.features.frames import EpisodeFrames
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration
 from rfsq_jax.libero.demonstrations.hdf5 import read_frames as read_hdf5_frames
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
@@ -27,10 +28,13 @@ class ReplayError(RuntimeError):
     """A replayed demonstration went elsewhere than the recorded one."""
 
 
-def replay_pictures(
-    demonstration: Demonstration, frames: Int[np.ndarray, " m"], image_size: int
+def replay_images(
+    demonstration: Demonstration,
+    frames: Int[np.ndarray, " m"],
+    image_size: int,
+    report: Callable[[Any], None] = lambda value: None,
 ) -> UInt8[np.ndarray, "m c h w 3"]:
-    """Plays what was executed and draws both cameras before the steps `frames`, no others.
+    """Plays what was executed and renders both cameras before the steps `frames`, no others.
 
     Called in a worker process, which keeps the simulator of its last task.
 
@@ -38,46 +42,48 @@ def replay_pictures(
       ReplayError: if the robot is not where the demonstration says.
     """
     env = _environment(demonstration.suite, demonstration.task_index, image_size)
-    wanted, pictures = set(frames.tolist()), []
-    observation = env.reset(demonstration.start)
+    wanted, images = set(frames.tolist()), []
+    robot = env.reset(demonstration.start)
     for step in range(int(frames[-1]) + 1):
         if step in wanted:
-            _check(demonstration, step, observation.state)
-            drawn = env.render()
-            pictures.append(np.stack([drawn[camera] for camera in POLICY_CAMERAS]))
-        observation = env.step(demonstration.executed[step])
-    return np.stack(pictures)
+            _check(demonstration, step, robot.state)
+            rendered = env.render()
+            images.append(np.stack([rendered[camera] for camera in POLICY_CAMERAS]))
+        robot = env.step(demonstration.executed[step])
+    return np.stack(images)
 
 
-def stored_pictures(clip: Clip, as_tensorflow: bool = False) -> UInt8[np.ndarray, "m c h w 3"]:
-    """Reads the clip's pictures from its HDF5 or TFRecord file.
+def stored_images(
+    chosen: EpisodeFrames, as_tensorflow: bool = False
+) -> UInt8[np.ndarray, "m c h w 3"]:
+    """Reads the frames' images from its HDF5 or TFRecord file.
 
     Args:
-      clip: whose recording has a file.
+      chosen: frames of an episode with a file.
       as_tensorflow: whether JPEG is decoded as TensorFlow does, for backbones whose training did.
 
     Raises:
-      ValueError: if the file is damaged, has not such pictures of both cameras, of one size, or
+      ValueError: if the file is damaged, has not such images of both cameras, of one size, or
         holds no JPEG to decode.
     """
-    assert clip.recording.file is not None
-    path, place = clip.recording.file
-    source = clip.recording.episode.source
+    assert chosen.source.file is not None
+    path, index = chosen.source.file
+    source = chosen.source.episode.source
     if ".tfrecord" in path.name:
         decode = jpeg.decode if as_tensorflow else jpeg.decode_any
-        images = read_record_frames(path, place, clip.frames, decode=decode)
+        images = read_record_frames(path, index, chosen.frames, decode=decode)
     elif as_tensorflow:
         raise ValueError(f"{source} holds no JPEG files: backbone_options must be without jpeg")
     else:
-        images = read_hdf5_frames(path, place, clip.frames)
+        images = read_hdf5_frames(path, index, chosen.frames)
     if not all(camera in images for camera in POLICY_CAMERAS):
         raise ValueError(
-            f"{source} must hold pictures of {', '.join(POLICY_CAMERAS)}, "
+            f"{source} must hold images of {', '.join(POLICY_CAMERAS)}, "
             f"got {', '.join(images) or 'none'}"
         )
     shapes = [images[camera].shape[1:] for camera in POLICY_CAMERAS]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"{source} must hold pictures of one size, got {shapes[0]}, {shapes[1]}")
+        raise ValueError(f"{source} must hold images of one size, got {shapes[0]}, {shapes[1]}")
     return np.stack([images[camera] for camera in POLICY_CAMERAS], axis=1)
 
 
@@ -91,9 +97,6 @@ def _environment(suite: str, index: int, image_size: int) -> Environment:
         if _last is not None:
             _last[1].close()
         env = Environment(get_task(suite, index), cameras=POLICY_CAMERAS, image_size=image_size)
-        if _last is None:
-            # Only now: what is registered last runs first, and the OpenGL library ends itself too.
-            atexit.register(_close)
         _last = (key, env)
     return _last[1]
 
@@ -112,8 +115,3 @@ def _difference(state: Float32[np.ndarray, " 8"], other: Float32[np.ndarray, " 8
     moved = float(np.abs(np.delete(state - other, [3, 4, 5])).max())
     turned = Rotation.from_rotvec(state[3:6]).inv() * Rotation.from_rotvec(other[3:6])
     return max(moved, float(turned.magnitude()))
-
-
-def _close() -> None:
-    if _last is not None:
-        _last[1].close()

@@ -5,7 +5,6 @@ Axes: M frames · S feature tokens · E width · T steps of a chunk · A action 
 
 from __future__ import annotations
 
-import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,12 +41,6 @@ def write_shard(
         frames = len(columns["frame"])
         write_json(temporary / DESCRIPTION, {"frames": frames, "bytes": sizes, "crc32": checksums})
     return sum(sizes.values())
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Removes what killed runs left of a shard that they did not finish."""
-    for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(leftover)
 
 
 def check_shard(folder: Path, *, contents: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Draws the scene's cameras as policies know them.
+"""Renders the scene's cameras as policies know them.
 
 Axes: P positions of the whole model · H, W image.
 """
@@ -20,20 +20,20 @@ COLLISION_GEOMS = 0
 
 
 class Cameras:
-    """An OpenGL context and the cameras it draws."""
+    """An OpenGL context and the cameras it renders."""
 
     def __init__(self, model: Any, names: Sequence[str], image_size: int) -> None:
         """Opens the context.
 
         Raises:
           RenderingError: if no OpenGL backend works.
-          ValueError: for an unknown camera, or a picture larger than the model allows.
+          ValueError: for an unknown camera, or an image larger than the model allows.
         """
         self._names = tuple(names)
         self._ids = _camera_ids(model, self._names)
         self._size = _check_size(model, image_size)
         self._model = model
-        # The picture may be of an earlier moment than the simulation's, so it has its own data.
+        # The image may be of an earlier moment than the simulation's, so it has its own data.
         self._data = mujoco.MjData(model)
         backend = importlib.import_module(f"mujoco.{require_rendering()}")
         self._opengl = backend.GLContext(image_size, image_size)
@@ -44,15 +44,16 @@ class Cameras:
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
-    def draw(self, positions: Float64[np.ndarray, " p"]) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
-        """Draws the scene at `positions`; each picture is the stock one rotated by 180 degrees."""
+    def render(self, positions: Float64[np.ndarray, " p"]) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
+        """Renders the scene at `positions`; each image is the stock one rotated by 180 degrees."""
         self._opengl.make_current()
         self._data.qpos[:] = positions
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         return {
-            name: self._draw_one(index) for name, index in zip(self._names, self._ids, strict=True)
+            name: self._render_one(index)
+            for name, index in zip(self._names, self._ids, strict=True)
         }
 
     def close(self) -> None:
@@ -60,7 +61,7 @@ class Cameras:
         self._context.free()
         self._opengl.free()
 
-    def _draw_one(self, camera: int) -> UInt8[np.ndarray, "h w 3"]:
+    def _render_one(self, camera: int) -> UInt8[np.ndarray, "h w 3"]:
         view = mujoco.MjvCamera()
         view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera
         everything = mujoco.mjtCatBit.mjCAT_ALL
@@ -69,10 +70,10 @@ class Cameras:
         )
         area = mujoco.MjrRect(0, 0, self._size, self._size)
         mujoco.mjr_render(area, self._scene, self._context)
-        picture = np.empty((self._size, self._size, 3), np.uint8)
-        mujoco.mjr_readPixels(picture, None, area, self._context)
-        # OpenGL's rows run upwards and stock pictures keep that, so the rotated one is mirrored.
-        return np.ascontiguousarray(picture[::-1, ::-1])
+        image = np.empty((self._size, self._size, 3), np.uint8)
+        mujoco.mjr_readPixels(image, None, area, self._context)
+        # OpenGL's rows run upwards and stock images keep that, so the rotated one is mirrored.
+        return np.ascontiguousarray(image[::-1, ::-1])
 
 
 def _camera_ids(model: Any, names: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""A LIBERO task as a pure function of (start, actions), with pictures only on request.
+"""A LIBERO task as a pure function of (start, actions), with images only on request.
 
 What a policy is shown is exactly what the stock environment returns after `reset` and
 `set_init_state`: robosuite then reads its sensors and cameras in the last sub-step but one, some
@@ -18,7 +18,7 @@ from jaxtyping import Float, Float64, UInt8
 
 from rfsq_jax.libero.cameras import Cameras
 from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.sensors import Observation, Sensors
+from rfsq_jax.libero.sensors import RobotState, Sensors
 from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stepping import ControlStep
 from rfsq_jax.libero.stock import ControlEnv, mujoco
@@ -41,11 +41,11 @@ class Environment:
 
         Args:
           task: from `tasks` or `get_task`.
-          cameras: names of the cameras that `render` draws; none needs no OpenGL.
-          image_size: height and width of the pictures, pixels.
+          cameras: names of the cameras for `render`; none needs no OpenGL.
+          image_size: height and width of the images, pixels.
 
         Raises:
-          RenderingError: if cameras are asked for and nothing can draw.
+          RenderingError: if cameras are asked for and nothing can render.
           ValueError: for a camera that the scene does not have.
         """
         self.task = task
@@ -81,7 +81,7 @@ class Environment:
         bodies = self._fixture_bodies
         return np.concatenate([self.model.body_pos[bodies], self.model.body_quat[bodies]], axis=1)
 
-    def reset(self, start: Start, *, settle_steps: int = SETTLE_STEPS) -> Observation:
+    def reset(self, start: Start, *, settle_steps: int = SETTLE_STEPS) -> RobotState:
         """Goes to `start`, lets the scene settle, and returns what is then observed.
 
         Nothing of an earlier episode is left: the same start and actions give the same bits.
@@ -101,7 +101,7 @@ class Environment:
             self.step(NO_OP)
         return self.observe()
 
-    def step(self, action: Float[np.ndarray, " 7"]) -> Observation:
+    def step(self, action: Float[np.ndarray, " 7"]) -> RobotState:
         """Plays one action (50 ms).
 
         Args:
@@ -118,7 +118,7 @@ class Environment:
         self._control.run(NUM_SUBSTEPS - SENSED_SUBSTEP - 1)
         return self.observe()
 
-    def observe(self) -> Observation:
+    def observe(self) -> RobotState:
         """Returns the present observation without stepping."""
         return self._sensors.observe(self._shown_state)
 
@@ -140,7 +140,7 @@ class Environment:
         return any(self.holds(thing) for thing in self.domain.objects_dict)
 
     def render(self) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
-        """Draws every camera as the policy sees it: the stock picture rotated by 180 degrees.
+        """Renders every camera as the policy sees it: the stock image rotated by 180 degrees.
 
         Returns:
           uint8 [H, W, 3] by camera name.
@@ -151,7 +151,7 @@ class Environment:
         if self._cameras is None:
             raise RuntimeError("this environment has no cameras; make it with cameras=(...)")
         self.domain._post_process()
-        return self._cameras.draw(self._shown_positions)
+        return self._cameras.render(self._shown_positions)
 
     def unplace_fixtures(self) -> None:
         """Moves the fixtures to the origin, where a hard reset has them.
@@ -194,7 +194,7 @@ class Environment:
 
 @contextlib.contextmanager
 def seeded_numpy(seed: int) -> Iterator[None]:
-    """Seeds NumPy's global generator, which the benchmark draws from; restores it afterwards."""
+    """Seeds NumPy's global generator, which the benchmark samples from; restores it afterwards."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:

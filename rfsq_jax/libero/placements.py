@@ -11,25 +11,25 @@ from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stock import RandomizationError
 from rfsq_jax.libero.tasks import official_init_states
+from rfsq_jax.runs.checks import require
 
 PLACEMENT_TRIES = 20
 
 
-def random_start(env: Environment, seed: int, *, widen: float = 0.0) -> Start:
+def random_start(env: Environment, seed: int, *, placement_margin: float = 0.0) -> Start:
     """Draws a placement from the task's own regions, never from the official initial states.
 
     Args:
       env: the task.
       seed: the same seed gives the same start.
-      widen: metres by which each movable object's region grows on all sides.
+      placement_margin: metres by which each movable object's region grows on all sides.
 
     Raises:
-      ValueError: if `widen` is negative.
+      ValueError: if `placement_margin` is negative.
       RuntimeError: if the objects do not fit into their regions.
     """
-    if widen < 0:
-        raise ValueError(f"widen must be at least 0 m, got {widen}")
-    with seeded_numpy(seed), _widened(env.domain, widen):
+    require(placement_margin >= 0, "placement_margin", "at least 0 m", placement_margin)
+    with seeded_numpy(seed), _grown_regions(env.domain, placement_margin):
         _reset_until_placed(env)
     return Start(env.simulator_state, env.fixtures, seed)
 
@@ -74,7 +74,7 @@ def _grown_property_samplers(domain: Any, past_resets: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _widened(domain: Any, metres: float) -> Iterator[None]:
+def _grown_regions(domain: Any, margin: float) -> Iterator[None]:
     samplers = [
         sampler
         for sampler in domain.placement_initializer.samplers.values()
@@ -83,14 +83,14 @@ def _widened(domain: Any, metres: float) -> Iterator[None]:
     before = [(sampler.x_ranges, sampler.y_ranges) for sampler in samplers]
     try:
         for sampler in samplers:
-            sampler.x_ranges = [_grow(bounds, metres) for bounds in sampler.x_ranges]
-            sampler.y_ranges = [_grow(bounds, metres) for bounds in sampler.y_ranges]
+            sampler.x_ranges = [_grow(bounds, margin) for bounds in sampler.x_ranges]
+            sampler.y_ranges = [_grow(bounds, margin) for bounds in sampler.y_ranges]
         yield
     finally:
         for sampler, (x_ranges, y_ranges) in zip(samplers, before, strict=True):
             sampler.x_ranges, sampler.y_ranges = x_ranges, y_ranges
 
 
-def _grow(bounds: Any, metres: float) -> tuple[float, float]:
+def _grow(bounds: Any, margin: float) -> tuple[float, float]:
     low, high = bounds
-    return low - metres, high + metres
+    return low - margin, high + margin

@@ -12,8 +12,8 @@ from rfsq_jax.libero.rotations import axis_angle_from_quaternion
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Observation:
-    """What the robot feels; `state` is the policy's view, the rest is the present.
+class RobotState:
+    """What the robot feels of itself; `state` is what a policy is shown, the rest is the present.
 
     Attributes:
       state: float32 [8], as the stock environment reports it: end-effector position (m), axis-angle
@@ -43,9 +43,9 @@ class Sensors:
         self._fingers = robot._ref_gripper_joint_pos_indexes
         self._joints = robot._ref_joint_pos_indexes
 
-    def observe(self, shown_state: Float32[np.ndarray, " 8"]) -> Observation:
+    def observe(self, shown_state: Float32[np.ndarray, " 8"]) -> RobotState:
         """Returns the present, beside what a policy is shown."""
-        return Observation(
+        return RobotState(
             state=shown_state.copy(),
             eef_pos=self._data.site_xpos[self._site].copy(),
             eef_quat=self._data.xquat[self._body][[1, 2, 3, 0]],

@@ -19,7 +19,7 @@ class Start:
       state: float64 [S], flattened simulator state.
       fixtures: float64 [F, 7], position (m) and quaternion (w, x, y, z) of the task's fixtures,
         which the simulator state does not hold.
-      seed: what it was drawn with, or the index of the official initial state.
+      seed: what it was sampled with, or the index of the official initial state.
     """
 
     state: Float64[np.ndarray, " s"]

@@ -1,6 +1,6 @@
 """Batches of any size through functions that are compiled for few sizes.
 
-Axes: B rows of any shape.
+Axes: B rows of any shape · C rows after padding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,18 @@ from jaxtyping import Shaped
 BLOCK = 1024
 
 
+def pad_rows(
+    rows: Shaped[np.ndarray, "b ..."], size: int | None = None
+) -> Shaped[np.ndarray, "c ..."]:
+    """Repeats the first row at the end until there are `size` rows, a power of two by default."""
+    if size is None:
+        size = 1 << max(len(rows) - 1, 0).bit_length()
+    if len(rows) == size:
+        return rows
+    filler = rows[:1] if len(rows) else np.zeros((1, *rows.shape[1:]), rows.dtype)
+    return np.concatenate([rows, np.repeat(filler, size - len(rows), axis=0)])
+
+
 def in_blocks(
     function: Callable[[Shaped[np.ndarray, "b ..."]], jax.Array], rows: Shaped[np.ndarray, "b ..."]
 ) -> Shaped[np.ndarray, "b ..."]:
@@ -23,13 +35,13 @@ def in_blocks(
     So at most log2(BLOCK) + 1 programs are compiled whatever sizes come.
     """
     if len(rows) <= BLOCK:
-        return np.asarray(function(_padded(rows)))[: len(rows)]
+        return np.asarray(function(pad_rows(rows)))[: len(rows)]
     first = function(rows[:BLOCK])
     output = np.empty((len(rows), *first.shape[1:]), first.dtype)
     pending = (0, first)
     for start in range(BLOCK, len(rows), BLOCK):
         # The next block is dispatched before the last one is fetched.
-        result = function(_padded(rows[start : start + BLOCK]))
+        result = function(pad_rows(rows[start : start + BLOCK]))
         _store(output, *pending)
         pending = (start, result)
     _store(output, *pending)
@@ -39,16 +51,3 @@ def in_blocks(
 def _store(output: Shaped[np.ndarray, "b ..."], start: int, result: jax.Array) -> None:
     rows = output[start : start + BLOCK]
     rows[:] = np.asarray(result)[: len(rows)]
-
-
-def _padded(block: Shaped[np.ndarray, "b ..."]) -> Shaped[np.ndarray, "c ..."]:
-    size = 1 << max(len(block) - 1, 0).bit_length()
-    if size == len(block):
-        return block
-    return np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
-
-
-def padded_rows(leaf: np.ndarray) -> np.ndarray:
-    """Pads a batch to a power of two, by its first row, so that few programs are compiled."""
-    missing = (1 << (len(leaf) - 1).bit_length()) - len(leaf)
-    return np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf

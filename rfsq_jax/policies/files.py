@@ -28,7 +28,7 @@ from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import atomic_path, read_json, write_json
+from rfsq_jax.runs.files import primary_path, read_json, write_json
 from rfsq_jax.runs.trees import Params
 from rfsq_jax.runs.weight_files import (
     WEIGHTS,
@@ -112,7 +112,7 @@ def resolve(path_or_name: str | Path) -> Path:
 
 def save_policy(folder: Path, parts: PolicyParts) -> None:
     """Writes the folder; on any error nothing is left under its name."""
-    with atomic_path(folder) as temporary:
+    with primary_path(folder) as temporary:
         temporary.mkdir()
         weights = write_weights(temporary, parts.params)
         if parts.tokenizer is not None:

@@ -25,7 +25,7 @@ from rfsq_jax.backbones.openvla.statistics import EPSILON
 from rfsq_jax.backbones.protocol import Inputs
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.libero.tasks import data_set
-from rfsq_jax.parallel.batching import padded_rows
+from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.protocol import Policy
 
 ORIGINALS = (BASE, OFT)
@@ -103,7 +103,7 @@ class OpenVLAPolicy(Policy):
           TypeError, ValueError: for observations of wrong dtype, shape or content.
         """
         inputs = self.backbone.prepare(observations)
-        answer = self.answer(jax.tree.map(padded_rows, inputs))
+        answer = self.answer(jax.tree.map(pad_rows, inputs))
         return self._to_robot(np.asarray(answer)[: len(observations.state)])
 
     def answer(self, inputs: Inputs) -> Array:

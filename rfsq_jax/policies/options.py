@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.policies.files import resolve
 from rfsq_jax.policies.openvla import ORIGINALS
 from rfsq_jax.policies.protocol import Mode, Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
@@ -26,6 +27,11 @@ class PolicyOptions:
     policy: str = "small"
     checkpoint: Path | None = None
     backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
+
+    def require_files(self) -> None:
+        """Raises a FileNotFoundError if there is no such policy; loads nothing."""
+        if self.policy not in ORIGINALS:
+            resolve(self.policy)
 
     def load(self, mode: Mode = "greedy", suites: Sequence[str] = ()) -> Policy:
         """Loads it; see `Policy.from_pretrained`, whose errors it raises."""

@@ -20,7 +20,7 @@ from rfsq_jax.data.observations import Observations
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, early_exit
 from rfsq_jax.heads.prediction import of_logits
-from rfsq_jax.parallel.batching import padded_rows
+from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.files import PolicyParts, describe, save_policy
 from rfsq_jax.policies.protocol import Mode, Policy
 from rfsq_jax.runs.checks import require_choice
@@ -95,7 +95,7 @@ class TokenPolicy(Policy):
         """
         inputs = self.backbone.prepare(observations)
         state = np.asarray(observations.state, np.float32)
-        padded = jax.tree.map(padded_rows, (inputs, state))
+        padded = jax.tree.map(pad_rows, (inputs, state))
         values = self._act(self.backbone.params, self.parts.params, *padded)
         space, values = self.parts.space, np.asarray(values)[: len(state)]
         return space.spec.to_robot(space.normalization.denormalize(values))

@@ -6,11 +6,14 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from rfsq_jax.parallel.hosts import is_primary, unique_tag
 
 
 @contextlib.contextmanager
@@ -24,13 +27,29 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    _remove(temporary)
+    temporary = final.with_name(f".{final.name}.{unique_tag()}.tmp")
     try:
         yield temporary
         _replace(temporary, final)
     finally:
         _remove(temporary)
+
+
+@contextlib.contextmanager
+def primary_path(final: Path) -> Iterator[Path]:
+    """As `atomic_path`, for what every process of a run makes alike: only the first one's stays."""
+    if is_primary():
+        with atomic_path(final) as temporary:
+            yield temporary
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / Path(final).name
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Removes what killed runs left of files or folders of that name which they did not finish."""
+    for leftover in folder.glob(f".{name}.*.tmp*"):
+        _remove(leftover)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -52,7 +71,7 @@ def _replace(temporary: Path, final: Path) -> None:
     if not (temporary.is_dir() and final.is_dir()):
         os.replace(temporary, final)
         return
-    outgoing = final.with_name(f".{final.name}.{os.getpid()}.old")
+    outgoing = final.with_name(f".{final.name}.{unique_tag()}.old")
     os.replace(final, outgoing)
     os.replace(temporary, final)
     shutil.rmtree(outgoing)

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 def progress_bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm:
-    """Returns a bar over `total` units, `initial` of which a resumed run has behind it.
+    """Returns a bar over `total` units, `initial` of which an earlier run has done.
 
     Use it as a context manager and call `.update(n)`; `.set_postfix_str(text)` adds a figure.
     """

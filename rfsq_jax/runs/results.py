@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.files import primary_path, read_json, write_json
 
 RECORDED_PACKAGES = (
     "rfsq-jax",
@@ -30,7 +30,7 @@ RECORDED_PACKAGES = (
 
 
 def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path:
-    """Writes `output/results.json` and returns its path.
+    """Writes `output/results.json`, in the first process of a run, and returns its path.
 
     Args:
       output: the run's folder.
@@ -38,17 +38,16 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
       config: the resolved config, a dataclass instance.
     """
     path = Path(output) / "results.json"
-    write_json(
-        path,
-        {
-            "figures": figures,
-            "config": dataclasses.asdict(config),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": _versions(),
-            "machine": _machine(),
-        },
-    )
+    results = {
+        "figures": figures,
+        "config": dataclasses.asdict(config),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "machine": _machine(),
+    }
+    with primary_path(path) as temporary:
+        write_json(temporary, results)
     return path
 
 
@@ -69,6 +68,7 @@ def claim_folder(output: Path, identity: dict[str, Any]) -> None:
         advice = "give another --output or remove that folder"
         raise ValueError(f"{output} holds a run with other options ({differences}); {advice}")
     if not path.exists():
+        # By every process, all alike: none may fill a folder that is not claimed yet.
         write_json(path, wanted)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.runs.files import atomic_path, read_json, write_json
+from rfsq_jax.runs.files import primary_path, read_json, write_json
 from rfsq_jax.runs.weight_files import (
     check_version,
     find_folder,
@@ -38,7 +38,7 @@ def resolve(path_or_name: str | Path) -> Path:
 
 def save_folder(folder: Path, tokenizer: ActionTokenizer) -> None:
     """Writes the two files; on any error nothing is left under the folder's name."""
-    with atomic_path(folder) as temporary:
+    with primary_path(folder) as temporary:
         temporary.mkdir()
         description = {
             "format_version": FORMAT_VERSION,

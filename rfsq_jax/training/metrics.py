@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import jax
-
+from rfsq_jax.parallel.hosts import is_primary
 from rfsq_jax.runs.files import atomic_path
 
 
@@ -21,7 +20,7 @@ class MetricWriter(Protocol):
 
 
 class FileWriter:
-    """Writes `metrics.jsonl` and TensorBoard events; on a resumed run it continues behind `step`.
+    """Writes `metrics.jsonl` and TensorBoard events; on a resumed run it continues after `step`.
 
     Only the first process of a multi-host run writes.
     """
@@ -29,7 +28,7 @@ class FileWriter:
     def __init__(self, folder: Path, step: int) -> None:
         from tensorboardX import SummaryWriter
 
-        self._active = jax.process_index() == 0
+        self._active = is_primary()
         if not self._active:
             return
         folder.mkdir(parents=True, exist_ok=True)

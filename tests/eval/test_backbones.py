@@ -23,7 +23,7 @@ def scenes():
 def test_it_finds_a_white_square_and_leaves_its_figures(scenes, tmp_path, monkeypatch, capsys):
     candidate = SmallConfig(resolution=64, early_stage=2, final_stage=3, grid=4)
     monkeypatch.setattr(backbones, "CANDIDATES", (candidate,))
-    monkeypatch.setattr(backbones, "draw_scenes", lambda config: scenes)
+    monkeypatch.setattr(backbones, "render_scenes", lambda config: scenes)
     assert backbones.main(["--steps=100", f"--output={tmp_path}"]) == 0
     assert "median mm" in capsys.readouterr().out
     figures = json.loads((tmp_path / "results.json").read_text())["figures"]

@@ -14,8 +14,10 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
+from rfsq_jax.policies import loading
 from rfsq_jax.policies.files import PolicyParts, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 
@@ -74,7 +76,7 @@ def parts(store, tokenizer) -> PolicyParts:
 
 @pytest.fixture
 def options(folder, parts, tmp_path, monkeypatch) -> list[str]:
-    monkeypatch.setattr(decoding, "get_backbone", lambda name: Stored())
+    monkeypatch.setattr(loading, "camera_backbone", lambda *_: Stored())
     save_policy(folder / "policy", parts)
     places = ["--policy", str(folder / "policy"), "--features", str(folder / "features")]
     return [*places, "--output", str(tmp_path)]
@@ -155,11 +157,18 @@ def test_rows_are_spread_over_all_episodes():
 def test_policies_without_a_draft_are_refused(kind, options, folder, store, tokenizer, capsys):
     parts = policy(store, tokenizer, HeadsConfig(kind=kind, main=TRUNK, draft=None))
     save_policy(folder / "policy", parts)
-    assert decoding.main([*options, *QUICK]) == 1
-    error = capsys.readouterr().err
-    assert f"policy must have token heads with a draft, got kind '{kind}' without one" in error
+    line = refusal(decoding.main, [*options, *QUICK], capsys)
+    assert f"policy must have token heads with a draft, got kind '{kind}' without one" in line
+
+
+def test_an_original_model_is_refused(options, capsys):
+    line = refusal(decoding.main, [*options, "--policy", "openvla-oft"], capsys)
+    assert line == (
+        "eval.decoding: policy must have token heads with a draft, "
+        "got the original model openvla-oft"
+    )
 
 
 def test_a_policy_that_does_not_exist_is_named(options, capsys):
-    assert decoding.main([*options, "--policy", "nowhere"]) == 1
-    assert "no policy 'nowhere'" in capsys.readouterr().err
+    line = refusal(decoding.main, [*options, "--policy", "nowhere"], capsys)
+    assert "no policy 'nowhere'" in line

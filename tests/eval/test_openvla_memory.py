@@ -13,6 +13,7 @@ from eval import openvla_memory
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY
 from rfsq_jax.runs.files import read_json
+from tests.support.commands import refusal
 
 
 @pytest.fixture
@@ -66,8 +67,7 @@ def test_what_is_no_checkpoint_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--checkpoint", str(tmp_path), "--output", str(tmp_path / "run")]
-    assert openvla_memory.main(options) == 1
-    assert "is missing" in capsys.readouterr().err
+    assert "is missing" in refusal(openvla_memory.main, options, capsys)
 
 
 def test_a_depth_below_one_is_refused() -> None:

@@ -18,7 +18,7 @@ from rfsq_jax.backbones.protocol import DEPTHS
 from rfsq_jax.data.chunks import episode_chunks
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.features.frames import load_recordings, make_clips
+from rfsq_jax.features.frames import choose_frames, load_episodes
 from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
 from tests.support.fakes import SPEC, Patches, write_demonstrations
 from tests.support.features import LENGTHS, make, run_of
@@ -42,10 +42,10 @@ def contents(folder):
 def test_frames_chunks_and_features_line_up(tmp_path):
     run, backbone = run_of(tmp_path), Patches()
     store, episodes = make(run), {each.source: each for each in episodes_of(run)}
-    clips = make_clips(run, load_recordings(run))
+    clips = choose_frames(run, load_episodes(run))
     assert len(np.unique(store.episode)) == len(clips) == 2 * len(LENGTHS)
     for number, clip in enumerate(clips):
-        episode = episodes.pop(clip.recording.episode.source)
+        episode = episodes.pop(clip.source.episode.source)
         rows = np.flatnonzero(store.episode == number)
         frames = store.frame[rows]
         expected = np.arange(number % run.stride, len(episode) - run.horizon + 1, run.stride)
@@ -66,21 +66,20 @@ def test_frames_chunks_and_features_line_up(tmp_path):
 
 def test_the_split_is_the_one_that_tokenizers_are_trained_on(tmp_path):
     run = run_of(tmp_path)
-    recordings = load_recordings(run)
+    recordings = load_episodes(run)
     _, held_out = split_episodes(recordings, run.held_out, run.seed)
-    behind = {each.episode.source for each in held_out}
-    clips = make_clips(run, recordings)
-    assert {c.recording.episode.source for c in clips if c.held_out} == behind
-    few = make_clips(dataclasses.replace(run, episodes=8), recordings)
+    sources = {each.episode.source for each in held_out}
+    clips = choose_frames(run, recordings)
+    assert {c.source.episode.source for c in clips if c.held_out} == sources
+    few = choose_frames(dataclasses.replace(run, episodes=8), recordings)
     assert len(few) == 8
-    assert all((c.recording.episode.source in behind) == c.held_out for c in few)
+    assert all((c.source.episode.source in sources) == c.held_out for c in few)
     per_task = [
-        sum(c.held_out for c in few if c.recording.group == g)
-        for g in {c.recording.group for c in few}
+        sum(c.held_out for c in few if c.source.group == g) for g in {c.source.group for c in few}
     ]
     assert per_task == [1, 1]
     for split, wanted in (("train", False), ("held_out", True)):
-        part = make_clips(dataclasses.replace(run, split=split), recordings)
+        part = choose_frames(dataclasses.replace(run, split=split), recordings)
         assert {c.held_out for c in part} == {wanted}
 
 
@@ -121,10 +120,10 @@ def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
 
 def test_a_folder_belongs_to_its_options(tmp_path):
     make(run_of(tmp_path))
-    with pytest.raises(SystemExit, match="stride: there 3, here 2"):
+    with pytest.raises(ValueError, match="stride: there 3, here 2"):
         make(run_of(tmp_path, stride=2))
     other = Patches(dataclasses.replace(SPEC, version="ffffffffffffffff"))
-    with pytest.raises(SystemExit, match="backbone_version"):
+    with pytest.raises(ValueError, match="backbone_version"):
         make(run_of(tmp_path), other)
 
 
@@ -132,7 +131,7 @@ def test_processes_share_the_shards(tmp_path, monkeypatch):
     whole, shared = run_of(tmp_path), run_of(tmp_path, output=tmp_path / "shared")
     make(whole)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr("train.features.multihost_utils.sync_global_devices", lambda name: None)
+    monkeypatch.setattr("jax.experimental.multihost_utils.sync_global_devices", lambda name: None)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with pytest.raises(ValueError, match="is unfinished"):
         make(shared)
@@ -144,12 +143,10 @@ def test_processes_share_the_shards(tmp_path, monkeypatch):
     assert contents(shared.output) == contents(whole.output)
 
 
-def test_an_episode_without_pictures_is_named(tmp_path):
+def test_an_episode_without_images_is_named(tmp_path):
     path = tmp_path / "blind_demo.hdf5"
     write_demonstrations(path, (20, 20, 20), images=False)
-    with pytest.raises(
-        ValueError, match=r"blind_demo\.hdf5/demo_\d must hold pictures of agentview"
-    ):
+    with pytest.raises(ValueError, match=r"blind_demo\.hdf5/demo_\d must hold images of agentview"):
         make(run_of(tmp_path, images=(path,)))
 
 
@@ -186,7 +183,7 @@ def test_options_validate_themselves(options, message, unchecked_types):
         FeaturesRun(**options)
 
 
-def test_stored_pictures_may_be_out_of_jpeg_files():
+def test_stored_images_may_be_out_of_jpeg_files():
     run = FeaturesRun(images=(Path("a"),), **OF_JPEG_FILES)
     assert run.as_tensorflow
     plain = FeaturesRun(images=(Path("a"),), backbone="openvla-oft")
@@ -201,6 +198,6 @@ def test_options_of_another_backbone_are_refused():
 
 def test_no_files_and_another_horizon_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="images must name HDF5 files"):
-        load_recordings(FeaturesRun(images=(tmp_path,)))
+        load_episodes(FeaturesRun(images=(tmp_path,)))
     with pytest.raises(ValueError, match=r"horizon must be the tokenizer's \(8\), got 4"):
         make(run_of(tmp_path, horizon=4))

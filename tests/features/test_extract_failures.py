@@ -1,6 +1,5 @@
 """What train.features says and leaves when something goes wrong, and what it then goes on with."""
 
-import concurrent.futures
 import dataclasses
 import json
 import os
@@ -14,6 +13,7 @@ import pytest
 from rfsq_jax.backbones.protocol import EARLY, FINAL
 from rfsq_jax.features import extract
 from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.parallel.calls import WorkerDiedError
 from tests.support.fakes import Patches
 from tests.support.features import make, run_of
 
@@ -43,16 +43,16 @@ def change_file(folder, change):
         change(file)
 
 
-def test_a_failing_clip_is_named_and_finished_shards_stay(tmp_path, monkeypatch):
+def test_a_failing_episode_is_named_and_finished_shards_stay(tmp_path, monkeypatch):
     run = run_of(tmp_path, workers=1)
-    read, broken = extract.stored_pictures, "put_it_there_demo.hdf5/demo_2"
+    read, broken = extract.stored_images, "put_it_there_demo.hdf5/demo_2"
 
-    def fail(clip, as_tensorflow):
-        if clip.recording.episode.source == broken:
+    def fail(chosen, as_tensorflow):
+        if chosen.source.episode.source == broken:
             raise ValueError("no such picture")
-        return read(clip, as_tensorflow)
+        return read(chosen, as_tensorflow)
 
-    monkeypatch.setattr(extract, "stored_pictures", fail)
+    monkeypatch.setattr(extract, "stored_images", fail)
     with pytest.raises(ValueError, match="no such picture") as raised:
         make(run)
     assert broken in notes(raised.value)
@@ -72,12 +72,12 @@ def test_an_instruction_that_the_backbone_refuses_is_named(tmp_path):
     assert "_demo.hdf5/demo_" in notes(raised.value)
 
 
-@pytest.mark.parametrize("lost", [BrokenPipeError, concurrent.futures.process.BrokenProcessPool])
+@pytest.mark.parametrize("lost", [BrokenPipeError, WorkerDiedError])
 def test_a_lost_simulator_or_disk_ends_the_run(tmp_path, monkeypatch, lost):
-    def fail(clip, as_tensorflow):
+    def fail(chosen, as_tensorflow):
         raise lost("gone")
 
-    monkeypatch.setattr(extract, "stored_pictures", fail)
+    monkeypatch.setattr(extract, "stored_images", fail)
     with pytest.raises((BrokenPipeError, RuntimeError)):
         make(run_of(tmp_path))
 

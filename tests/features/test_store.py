@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Depth
 from rfsq_jax.data.normalization import Normalization
-from rfsq_jax.features.frames import load_recordings, make_clips
+from rfsq_jax.features.frames import choose_frames, load_episodes
 from rfsq_jax.features.shards import DTYPES
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.libero.demonstrations.hdf5 import read_hdf5
@@ -31,9 +31,9 @@ def sources(tmp_path_factory):
     run = run_of(tmp_path_factory.mktemp("sources"))
     files = {path: read_hdf5(path, images=True) for path in run.images[0].glob("*.hdf5")}
     found = {}
-    for clip in make_clips(run, load_recordings(run)):
-        assert clip.recording.file is not None
-        path, place = clip.recording.file
+    for clip in choose_frames(run, load_episodes(run)):
+        assert clip.source.file is not None
+        path, place = clip.source.file
         found[clip.number] = files[path][place]
     return found
 

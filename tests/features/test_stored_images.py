@@ -1,4 +1,4 @@
-"""Pictures read from files: only those that are used, the same from both formats."""
+"""Images read from files: only those that are used, the same from both formats."""
 
 import dataclasses
 import importlib.util
@@ -9,8 +9,8 @@ import pytest
 
 from rfsq_jax.data.readers.jpeg import DecoderMissingError
 from rfsq_jax.data.readers.rlds import read_rlds
-from rfsq_jax.features.frames import load_recordings, make_clips
-from rfsq_jax.features.images import stored_pictures
+from rfsq_jax.features.frames import choose_frames, load_episodes
+from rfsq_jax.features.images import stored_images
 from rfsq_jax.libero.demonstrations import hdf5
 from tests.support.fakes import write_demonstrations
 from tests.support.features import make, run_of
@@ -48,16 +48,16 @@ def test_both_formats_give_the_same_features(tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
-def test_pictures_are_those_of_the_whole_episode(tmp_path):
+def test_images_are_those_of_the_whole_episode(tmp_path):
     write_both(tmp_path)
     paths = tmp_path / "rlds", tmp_path / "put_it_here_demo.hdf5"
     for path, read in zip(paths, (read_rlds, hdf5.read_hdf5), strict=True):
         run = run_of(tmp_path, images=(path,))
         episodes = {each.source: each for each in read(path, images=True)}
-        for clip in make_clips(run, load_recordings(run)):
-            images = episodes[clip.recording.episode.source].images
+        for clip in choose_frames(run, load_episodes(run)):
+            images = episodes[clip.source.episode.source].images
             assert images is not None
-            got = stored_pictures(clip)
+            got = stored_images(clip)
             assert got.shape == (len(clip.frames), 2, 8, 8, 3)
             for place, camera in enumerate(("agentview", "robot0_eye_in_hand")):
                 np.testing.assert_array_equal(got[:, place], images[camera][clip.frames])
@@ -66,32 +66,32 @@ def test_pictures_are_those_of_the_whole_episode(tmp_path):
 def test_several_sources_are_read_in_turn(tmp_path):
     write_both(tmp_path)
     run = run_of(tmp_path, images=(tmp_path / "rlds", tmp_path / "put_it_here_demo.hdf5"))
-    found = load_recordings(run)
+    found = load_episodes(run)
     assert len(found) == 10
     assert found[0].group != found[5].group
 
 
 def with_views(folder, **views):
-    """A file whose last demonstration has other pictures."""
+    """A file whose last demonstration has other images."""
     path = folder / "odd_demo.hdf5"
     write_demonstrations(path, (20, 20, 20))
     with h5py.File(path, "a") as file:
-        for name, pictures in views.items():
+        for name, images in views.items():
             for number in range(3):
                 del file[f"data/demo_{number}/obs/{name}"]
-                file[f"data/demo_{number}/obs/{name}"] = pictures
+                file[f"data/demo_{number}/obs/{name}"] = images
     return path
 
 
 @pytest.mark.parametrize(
-    ("pictures", "message"),
+    ("images", "message"),
     [
-        (np.zeros((20, 4, 4, 3), np.uint8), r"pictures of one size, got \(8, 8, 3\), \(4, 4, 3\)"),
-        (np.zeros((5, 8, 8, 3), np.uint8), "must have pictures of all steps"),
+        (np.zeros((20, 4, 4, 3), np.uint8), r"images of one size, got \(8, 8, 3\), \(4, 4, 3\)"),
+        (np.zeros((5, 8, 8, 3), np.uint8), "must have images of all steps"),
     ],
 )
-def test_pictures_that_do_not_fit_are_named(tmp_path, pictures, message):
-    path = with_views(tmp_path, eye_in_hand_rgb=pictures)
+def test_images_that_do_not_fit_are_named(tmp_path, images, message):
+    path = with_views(tmp_path, eye_in_hand_rgb=images)
     with pytest.raises(ValueError, match=rf"odd_demo\.hdf5/demo_\d .*{message}"):
         make(run_of(tmp_path, images=(path,)))
 
@@ -115,7 +115,7 @@ def test_only_jpeg_files_are_taken_for_jpeg_files(tmp_path, monkeypatch):
 def test_folders_without_demonstrations_are_refused(tmp_path):
     run = dataclasses.replace(run_of(tmp_path), images=(tmp_path,))
     with pytest.raises(FileNotFoundError, match="HDF5 files or RLDS folders, got"):
-        load_recordings(run)
+        load_episodes(run)
     run = dataclasses.replace(run, images=(tmp_path / "nowhere_demo.hdf5",))
     with pytest.raises(FileNotFoundError, match="nowhere_demo"):
-        load_recordings(run)
+        load_episodes(run)

@@ -93,10 +93,10 @@ def test_pictures_are_the_stock_simulators_rotated():
         for action in wild_actions(4):
             env.step(action)
             stock.step(action)
-        pictures = env.render()
+        images = env.render()
     observation = stock.env._get_observations()
-    assert set(pictures) == set(POLICY_CAMERAS)
-    for name, picture in pictures.items():
+    assert set(images) == set(POLICY_CAMERAS)
+    for name, picture in images.items():
         assert picture.std() > 10
         np.testing.assert_array_equal(picture, observation[f"{name}_image"][::-1, ::-1])
     stock.close()

@@ -40,12 +40,14 @@ def test_a_speed_outside_the_demonstrations_is_refused(speed):
 
 
 def test_an_unknown_style_is_refused():
-    with pytest.raises(ValueError, match=r"style must be one of steady, human, near, got 'hasty'"):
+    with pytest.raises(
+        ValueError, match=r"style must be one of steady, human, nearest_grasp, got 'hasty'"
+    ):
         make_style("hasty", np.random.default_rng(0))
 
 
 def test_near_differs_from_human_only_in_how_a_grasp_is_chosen():
-    near = make_style("near", np.random.default_rng(3))
+    near = make_style("nearest_grasp", np.random.default_rng(3))
     human = human_style(np.random.default_rng(3), miss_rate=0.0)
     assert near.grasp_taste == 0.0 < near.grasp_nearness
     chosen = {"grasp_taste": human.grasp_taste, "grasp_nearness": human.grasp_nearness}

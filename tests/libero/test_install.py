@@ -29,33 +29,33 @@ def test_a_missing_simulator_says_what_to_install(monkeypatch):
 
 def test_no_opengl_says_what_to_install(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(install, "can_draw", lambda backend: False)
+    monkeypatch.setattr(install, "can_render", lambda backend: False)
     with pytest.raises(install.RenderingError, match=r"libegl1.*libosmesa6"):
         install.require_rendering()
 
 
 def test_the_first_backend_that_draws_is_chosen(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(install, "can_draw", lambda backend: backend == "osmesa")
+    monkeypatch.setattr(install, "can_render", lambda backend: backend == "osmesa")
     assert install.rendering_backend() == "osmesa"
 
 
 def test_the_users_choice_is_the_only_one_tried(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    monkeypatch.setattr(install, "can_draw", lambda backend: backend == "egl")
+    monkeypatch.setattr(install, "can_render", lambda backend: backend == "egl")
     with pytest.raises(install.RenderingError, match=r"tried osmesa\)"):
         install.require_rendering()
 
 
 def test_drawing_can_be_switched_off(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "disabled")
-    monkeypatch.setattr(install, "can_draw", pytest.fail)
+    monkeypatch.setattr(install, "can_render", pytest.fail)
     with pytest.raises(install.RenderingError, match="unset MUJOCO_GL"):
         install.require_rendering()
 
 
 def test_a_backend_that_does_not_exist_cannot_draw():
-    assert not install.can_draw("no_such_backend")
+    assert not install.can_render("no_such_backend")
 
 
 @needs_simulator

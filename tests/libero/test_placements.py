@@ -60,20 +60,25 @@ def test_official_starts_have_the_fixtures_of_the_protocol(environment):
 def test_wider_regions_spread_the_objects(environment):
     env = environment("libero_object", 0)
     spread = {
-        widen: np.std(
-            [object_positions(env, random_start(env, seed, widen=widen)) for seed in range(8)],
+        margin: np.std(
+            [
+                object_positions(env, random_start(env, seed, placement_margin=margin))
+                for seed in range(8)
+            ],
             axis=0,
         ).mean()
-        for widen in (0.0, 0.05)
+        for margin in (0.0, 0.05)
     }
     assert spread[0.05] > spread[0.0] + 0.01
     # Widening is forgotten afterwards.
-    np.testing.assert_array_equal(random_start(env, 3).state, random_start(env, 3, widen=0.0).state)
+    np.testing.assert_array_equal(
+        random_start(env, 3).state, random_start(env, 3, placement_margin=0.0).state
+    )
 
 
 def test_bad_options_are_refused(environment):
     env = environment(SUITE, INDEX)
-    with pytest.raises(ValueError, match="widen must be at least 0"):
-        random_start(env, 0, widen=-0.1)
+    with pytest.raises(ValueError, match="placement_margin must be at least 0"):
+        random_start(env, 0, placement_margin=-0.1)
     with pytest.raises(ValueError, match=r"0\.\.49, got 50"):
         official_start(env, 50)

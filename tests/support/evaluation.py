@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import signal
 import time
@@ -12,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from rfsq_jax.evaluation.log import EpisodeLog, Record
-from rfsq_jax.evaluation.play.batched_policy import Question, Server
+from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.rollout import play
 from rfsq_jax.evaluation.play.run import Evaluation
-from rfsq_jax.evaluation.play.worker import Job, MakeSimulator
-from rfsq_jax.evaluation.play.worker_pool import Pool
-from rfsq_jax.evaluation.protocol import Protocol, Trial, placement_seed
+from rfsq_jax.evaluation.play.worker import Job, MakeSimulator, SimulatorWorker
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial, placement_seed
+from rfsq_jax.parallel.workers import Pool
 
 SIZE, CAMERAS = 8, 2
-PROTOCOL = Protocol(execute=4, starts="random", step_limit=24, image_size=SIZE)
+PROTOCOL = EvaluationProtocol(execute=4, starts="random", step_limit=24, image_size=SIZE)
 SUITE = "libero_spatial"
 
 
@@ -60,7 +61,8 @@ class Sums:
 
     def __init__(self, suite, task, image_size, fault=None, pause=0.0):
         self.size, self.fault, self.pause = image_size, fault, pause
-        self.drawn = 0
+        self.rendered = 0
+        self.instruction = f"task {task}"
 
     def begin(self, trial, protocol):
         self.trial, self.steps = trial, 0
@@ -81,7 +83,7 @@ class Sums:
         return bool(np.abs(self.state[:7]).mean() > self.goal)
 
     def render(self):
-        self.drawn += 1
+        self.rendered += 1
         pixels = np.resize(np.abs(self.state * 40), (CAMERAS, self.size, self.size, 3))
         return pixels.astype(np.uint8)
 
@@ -146,11 +148,11 @@ def evaluate(
     """Plays trials; returns the log's records, the errors and the evaluation."""
     log = EpisodeLog(folder / "episodes.jsonl")
     server = Server(Pushes() if actor is None else actor, batch)
-    instructions = {(SUITE, task): f"task {task}" for task in range(10)}
     job = Job(protocol=PROTOCOL, make_simulator=make, output=folder)
-    with Pool(job, workers, CAMERAS) as pool:
+    start = functools.partial(SimulatorWorker, job=job, cameras=CAMERAS)
+    with Pool(start, workers) as pool:
         follow = (lambda record: None) if watch is None else (lambda record: watch(pool, record))
-        evaluation = Evaluation(pool, server, log, instructions, follow, patience)
+        evaluation = Evaluation(pool, server, log, follow, patience)
         errors = evaluation.play_all(trials)
     return log.records, errors, evaluation
 
@@ -166,10 +168,9 @@ def play_through(trial, pushes=None, simulator=None):
     simulator = simulator or Sums(SUITE, 0, SIZE)
     actor = pushes or Pushes()
     episode = play(simulator, trial, PROTOCOL)
-    view = next(episode)
+    shown = next(episode)
     while True:
-        question = Question(view.images, "go", view.state)
         try:
-            view = episode.send(Server(actor, 1).answer([question])[0])
+            shown = episode.send(Server(actor, 1).answer([shown])[0])
         except StopIteration as end:
             return simulator, end.value

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rfsq_jax.evaluation.analysis.summary import episode_rows, suite_figures, time_figures
 from rfsq_jax.evaluation.log import Record
-from rfsq_jax.evaluation.protocol import Protocol, deviations
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, deviations
 from rfsq_jax.evaluation.report.failures import data_uri
 from rfsq_jax.libero.tasks import tasks
 
@@ -54,7 +54,7 @@ def sample_results(trials: int = 4) -> dict[str, Any]:
         for task in chosen
         for n in range(trials)
     ]
-    protocol = Protocol(execute=8)
+    protocol = EvaluationProtocol(execute=8)
     seconds = {"preprocess": 0.001, "backbone": 0.03, "heads": 0.004, "decode": 0.002, "act": 0.04}
     figures = {
         "policy": {"name": "small", "backbone": "small", "kind": "tokens", "mode": "greedy",

@@ -23,7 +23,7 @@ from tests.support.demonstrations import assert_same
 from train.demos import DemosConfig, claim, episode_shares, main
 
 TASK = get_task("libero_object", 1)
-RECIPE = Recipe(seed=0, style="human", widen=0.0, image_size=None)
+RECIPE = Recipe(seed=0, style="human", placement_margin=0.0, image_size=None)
 
 
 class StoppedError(Exception):
@@ -78,7 +78,7 @@ def test_episodes_are_spread_over_the_tasks():
     ],
 )
 def test_options_that_do_not_fit_the_suite_end_the_command(options, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         episode_shares(DemosConfig(**options))
 
 
@@ -87,13 +87,13 @@ def test_options_that_do_not_fit_the_suite_end_the_command(options, message):
     [
         {"episodes": 0},
         {"workers": 0},
-        {"widen": -1.0},
+        {"placement_margin": -1.0},
         {"seed": -1},
         {"tasks": (1, 1)},
         {"style": "odd"},
-        {"lead_steps": 0},
-        {"lead": "small", "images": True},
-        {"lead": "small", "bundle": Path("some.npz")},
+        {"rollout_steps": 0},
+        {"rollout_policy": "small", "images": True},
+        {"rollout_policy": "small", "bundle": Path("some.npz")},
     ],
 )
 def test_options_are_checked(options):
@@ -106,7 +106,7 @@ def test_a_folder_is_for_one_run(tmp_path):
     claim(config, episode_shares(config))
     claim(config, episode_shares(config))
     other = DemosConfig(suite="libero_object", episodes=20, output=tmp_path, seed=1)
-    with pytest.raises(SystemExit, match=r"seed: there 0, here 1; shares\..*there 1, here 2"):
+    with pytest.raises(ValueError, match=r"seed: there 0, here 1; shares\..*there 1, here 2"):
         claim(other, episode_shares(other))
 
 
@@ -174,8 +174,8 @@ def test_a_killed_command_resumes_and_leaves_no_process(tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_show_what_the_policy_would_have_seen(tmp_path):
-    recipe = Recipe(seed=0, style="steady", widen=0.0, image_size=48)
+def test_images_show_what_the_policy_would_have_seen(tmp_path):
+    recipe = Recipe(seed=0, style="steady", placement_margin=0.0, image_size=48)
     path = generate(TASK, 1, recipe, tmp_path)
     (episode,), (demonstration,) = read_hdf5(path, images=True), read_demonstrations(path)
     assert episode.images is not None
@@ -188,8 +188,9 @@ def test_pictures_show_what_the_policy_would_have_seen(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_lets_a_policy_lead(tmp_path, capsys):
-    options = "--suite libero_object --episodes 2 --tasks 0 1 --lead small --lead-steps 40"
+def test_the_command_rolls_out_a_policy(tmp_path, capsys):
+    options = "--suite libero_object --episodes 2 --tasks 0 1 --rollout-policy small"
+    options += " --rollout-steps 40"
     assert main([*options.split(), "--output", str(tmp_path)]) == 0
     assert "before the expert" in capsys.readouterr().out
     for index in (0, 1):

@@ -21,7 +21,7 @@ LIFTED = 0.02
 """A thing this much above where it settled has been lifted."""
 
 
-class Cause(enum.Enum):
+class FailureMode(enum.Enum):
     """How an episode ended, from the worst to the best."""
 
     NEVER_CLOSED = "never closed the hand"
@@ -34,11 +34,11 @@ class Cause(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class Diagnosis:
     """What happened in an episode.
 
     Attributes:
-      cause: how it ended.
+      mode: how it ended.
       closings: how often the hand closed.
       miss: metres between the grip site and the thing's surface when the hand first closed; None
         if it never did.
@@ -46,14 +46,14 @@ class Course:
         horizontally; 0 for solved ones.
     """
 
-    cause: Cause
+    mode: FailureMode
     closings: int
     miss: float | None
     displaced: float
 
 
-def observe_course(env: Environment, actions: Float[np.ndarray, "n 7"]) -> Course:
-    """Plays the actions from where `env` is now, and says what came of them.
+def diagnose(env: Environment, actions: Float[np.ndarray, "n 7"]) -> Diagnosis:
+    """Plays the actions from where `env` is now, and says how that ended.
 
     Raises:
       ValueError: if the task's goal is not one thing on or in another.
@@ -78,8 +78,8 @@ def observe_course(env: Environment, actions: Float[np.ndarray, "n 7"]) -> Cours
             lifted = lifted or (
                 env.holds(thing) and float(scene.position(thing)[2]) > settled + LIFTED
             )
-    cause = _cause(env, thing, closings, grasped=grasped, wrong=wrong, lifted=lifted)
-    return Course(cause, closings, miss, _displaced(env, scene, thing, target))
+    mode = _mode(env, thing, closings, grasped=grasped, wrong=wrong, lifted=lifted)
+    return Diagnosis(mode, closings, miss, _displaced(env, scene, thing, target))
 
 
 def goal_of(env: Environment) -> tuple[str, str]:
@@ -95,24 +95,24 @@ def goal_of(env: Environment) -> tuple[str, str]:
     return thing, target
 
 
-def share_of(courses: Iterable[Course]) -> dict[str, int]:
-    """How many episodes ended how, in the order of `Cause`."""
-    causes = [course.cause for course in courses]
-    return {cause.value: causes.count(cause) for cause in Cause if cause in causes}
+def count_modes(diagnoses: Iterable[Diagnosis]) -> dict[str, int]:
+    """How many episodes ended how, in the order of `FailureMode`."""
+    modes = [diagnosis.mode for diagnosis in diagnoses]
+    return {mode.value: modes.count(mode) for mode in FailureMode if mode in modes}
 
 
-def _cause(
+def _mode(
     env: Environment, thing: str, closings: int, *, grasped: bool, wrong: bool, lifted: bool
-) -> Cause:
+) -> FailureMode:
     if env.success():
-        return Cause.SOLVED
+        return FailureMode.SOLVED
     if lifted:
-        return Cause.HELD if env.holds(thing) else Cause.DROPPED
+        return FailureMode.HELD if env.holds(thing) else FailureMode.DROPPED
     if grasped:
-        return Cause.NOT_LIFTED
+        return FailureMode.NOT_LIFTED
     if wrong:
-        return Cause.WRONG_THING
-    return Cause.MISSED if closings else Cause.NEVER_CLOSED
+        return FailureMode.WRONG_THING
+    return FailureMode.MISSED if closings else FailureMode.NEVER_CLOSED
 
 
 def _distance(scene: Scene, thing: str, hand: Float[np.ndarray, " 3"]) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rfsq_jax.evaluation.protocol import current_names
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.files import read_json
 from rfsq_jax.runs.intervals import Paired, compare
 from rfsq_jax.runs.tables import format_table
 
 START = ("suite", "task", "trial", "initial_state", "placement_seed")
-RULES = ("starts", "spread", "seed", "settle_steps", "step_limit")
+RULES = ("starts", "placement_margin", "seed", "settle_steps", "step_limit")
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -36,8 +37,9 @@ def compare_runs(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Pai
     Raises:
       ValueError: if they did not play the same episodes; it says what differs.
     """
+    rules, other_rules = current_names(first["protocol"]), current_names(second["protocol"])
     for rule in RULES:
-        one, other = first["protocol"][rule], second["protocol"][rule]
+        one, other = rules[rule], other_rules[rule]
         require(one == other, f"{rule} of both runs", f"the same, {one}", other)
     ours, theirs = _by_start(first), _by_start(second)
     if ours.keys() != theirs.keys():

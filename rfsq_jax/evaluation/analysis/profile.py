@@ -1,4 +1,5 @@
-"""What a policy does with its time, and how often its draft is right, on questions of a run.
+"""What a policy does with its time, and how often its draft is right, on a sample of a run's
+observations.
 
 Axes: B batch · T steps of a chunk · A action dims · D latent dims · L layers, of which P coarse ·
 K levels · S feature tokens · E their width.
@@ -13,7 +14,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from rfsq_jax.evaluation.play.batched_policy import Question, stack
 from rfsq_jax.heads.decoding import greedy_logits, speculate
 from rfsq_jax.heads.prediction import of_logits
 from rfsq_jax.policies import Observations, Policy
@@ -24,7 +24,7 @@ from rfsq_jax.runs.trees import Params
 ROUNDS = 15
 
 
-def time_policy(policy: Policy, questions: Sequence[Question], batch: int) -> dict[str, float]:
+def time_policy(policy: Policy, sample: Sequence[Observations], batch: int) -> dict[str, float]:
     """Median seconds of one call: preprocess, backbone, all together ("act"), and further parts.
 
     Heads on a backbone also have "heads" and, if they predict tokens, "decode". The parts are
@@ -32,10 +32,10 @@ def time_policy(policy: Policy, questions: Sequence[Question], batch: int) -> di
 
     Args:
       policy: what is timed.
-      questions: at least one.
+      sample: at least one observation of one environment.
       batch: rows of a call.
     """
-    seen = stack([questions[index % len(questions)] for index in range(batch)])
+    seen = Observations.stack([sample[index % len(sample)] for index in range(batch)])
     inputs = policy.backbone.prepare(seen)
     parts: dict[str, Callable[[], Any]] = {
         "preprocess": lambda: policy.backbone.prepare(seen),
@@ -60,21 +60,21 @@ def _parts_of_heads(stages: _Stages, inputs: Any, seen: Observations) -> dict[st
     return parts
 
 
-def draft_figures(policy: Policy, questions: Sequence[Question]) -> dict[str, Any] | None:
+def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, Any] | None:
     """How much of the draft's proposals the main head would have said itself.
 
     Returns:
       shares of accepted tokens by coarse layer, of steps first to last, and of whole chunks, and of
-      questions that an early exit would answer; None for a policy without a draft.
+      observations that an early exit would answer; None for a policy without a draft.
     """
     if not isinstance(policy, TokenPolicy) or policy.parts.config.draft is None:
         return None
     stages = _Stages(policy)
-    counts = [stages.draft(question) for question in questions]
+    counts = [stages.draft(each) for each in sample]
     tokens, steps, chunks, sure = (np.stack(each) for each in zip(*counts, strict=True))
     codes, threshold = policy.parts.shape.codes, policy.parts.threshold
     return {
-        "questions": len(questions),
+        "questions": len(sample),
         "tokens_per_layer": (tokens.mean(axis=0) / (codes.horizon * codes.dim)).tolist(),
         "steps": steps.mean(axis=0).tolist(),
         "whole_chunks": float(chunks.mean()),
@@ -111,9 +111,8 @@ class _Stages:
         """The state as the heads see it."""
         return self.policy.parts.normalize_state(np.asarray(state, np.float32))
 
-    def draft(self, question: Question) -> tuple[np.ndarray, ...]:
-        """Accepted tokens [P], steps [T], chunks of one question, and the draft's confidence."""
-        seen = stack([question])
+    def draft(self, seen: Observations) -> tuple[np.ndarray, ...]:
+        """Accepted tokens [P], steps [T], chunks of one environment, and the draft's confidence."""
         inputs = self.policy.backbone.prepare(seen)
         early, carry = self._early(self.policy.backbone.params, inputs)
         final = self._late(self.policy.backbone.params, carry)

@@ -1,4 +1,4 @@
-"""What simulates and draws, and which versions are known to change results."""
+"""What simulates and renders, and which versions are known to change results."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ print(GL.glGetString(GL.GL_RENDERER).decode())
 
 
 def describe_simulator() -> dict[str, Any]:
-    """Versions, the OpenGL backend and what draws behind it.
+    """Versions, the OpenGL backend and what renders through it.
 
     Raises:
-      RenderingError: if nothing can draw.
+      RenderingError: if nothing can render.
     """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     backend = require_rendering()
@@ -43,7 +43,7 @@ def renderer_name(backend: str) -> str:
     command = [sys.executable, "-c", SAY_RENDERER]
     finished = subprocess.run(command, env=environment, capture_output=True, check=False)
     if finished.returncode != 0:
-        raise RenderingError(f"{backend} does not say what draws: {finished.stderr.decode()}")
+        raise RenderingError(f"{backend} does not say what renders: {finished.stderr.decode()}")
     return finished.stdout.decode().strip()
 
 

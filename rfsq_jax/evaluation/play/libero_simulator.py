@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from rfsq_jax.evaluation.protocol import Protocol, Trial, placement_seed
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial, placement_seed
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.placements import official_start, random_start
 from rfsq_jax.libero.start import Start
@@ -20,11 +20,16 @@ class LiberoSimulator:
 
         Raises:
           ValueError: for an unknown suite or task.
-          RenderingError: if nothing can draw.
+          RenderingError: if nothing can render.
         """
         self.env = Environment(get_task(suite, task), cameras=POLICY_CAMERAS, image_size=image_size)
 
-    def begin(self, trial: Trial, protocol: Protocol) -> Float[np.ndarray, " 8"]:
+    @property
+    def instruction(self) -> str:
+        """What the policy is told."""
+        return self.env.task.instruction
+
+    def begin(self, trial: Trial, protocol: EvaluationProtocol) -> Float[np.ndarray, " 8"]:
         """Goes to the trial's start and lets the scene settle."""
         start = start_of(self.env, trial, protocol)
         return self.env.reset(start, settle_steps=protocol.settle_steps).state
@@ -38,9 +43,9 @@ class LiberoSimulator:
         return self.env.success()
 
     def render(self) -> UInt8[np.ndarray, "c h w 3"]:
-        """Draws the policy's cameras, upright."""
-        pictures = self.env.render()
-        return np.stack([pictures[name] for name in POLICY_CAMERAS])
+        """The images of the policy's cameras now, upright."""
+        images = self.env.render()
+        return np.stack([images[name] for name in POLICY_CAMERAS])
 
     def snapshot(self) -> Float[np.ndarray, " s"]:
         """Time, positions and velocities."""
@@ -51,8 +56,9 @@ class LiberoSimulator:
         self.env.close()
 
 
-def start_of(env: Environment, trial: Trial, protocol: Protocol) -> Start:
+def start_of(env: Environment, trial: Trial, protocol: EvaluationProtocol) -> Start:
     """Where a trial begins; depends on trial and protocol alone."""
     if protocol.starts == "official":
         return official_start(env, trial.number)
-    return random_start(env, placement_seed(trial, protocol.seed), widen=protocol.spread)
+    seed = placement_seed(trial, protocol.seed)
+    return random_start(env, seed, placement_margin=protocol.placement_margin)

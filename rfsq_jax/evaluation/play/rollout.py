@@ -1,4 +1,4 @@
-"""One episode, as a generator that asks for chunks; pictures are drawn only for its questions.
+"""One episode, as a generator that asks for chunks; images are rendered only for those.
 
 Axes: N steps played · T steps of a chunk · C cameras · H, W image · S simulator state.
 """
@@ -15,15 +15,20 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from rfsq_jax.evaluation import protocol as protocols
-from rfsq_jax.evaluation.protocol import Trial
+from rfsq_jax.data.observations import Observations
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 
 
 @runtime_checkable
 class Simulator(Protocol):
     """What an episode needs of a simulator."""
 
-    def begin(self, trial: Trial, protocol: protocols.Protocol) -> Float[np.ndarray, " 8"]:
+    @property
+    def instruction(self) -> str:
+        """What the policy is told."""
+        ...
+
+    def begin(self, trial: Trial, protocol: EvaluationProtocol) -> Float[np.ndarray, " 8"]:
         """Goes to the trial's start, settles, and returns the policy's state: float32 [8]."""
         ...
 
@@ -36,7 +41,7 @@ class Simulator(Protocol):
         ...
 
     def render(self) -> UInt8[np.ndarray, "c h w 3"]:
-        """Draws the policy's cameras."""
+        """The images of the policy's cameras now."""
         ...
 
     def snapshot(self) -> Float[np.ndarray, " s"]:
@@ -46,19 +51,6 @@ class Simulator(Protocol):
     def close(self) -> None:
         """Frees it."""
         ...
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class View:
-    """What the policy is shown: a question for a chunk.
-
-    Attributes:
-      images: uint8 [C, H, W, 3].
-      state: float32 [8].
-    """
-
-    images: UInt8[np.ndarray, "c h w 3"]
-    state: Float[np.ndarray, " 8"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,9 +87,9 @@ class Stopwatch:
 
 
 def play(
-    simulator: Simulator, trial: Trial, protocol: protocols.Protocol
-) -> Generator[View, Float[np.ndarray, "t 7"], Played]:
-    """Plays a trial: yields what the policy sees, is sent its chunk, returns how it went.
+    simulator: Simulator, trial: Trial, protocol: EvaluationProtocol
+) -> Generator[Observations, Float[np.ndarray, "t 7"], Played]:
+    """Plays a trial: yields what the policy is shown, is sent its chunk, returns how it went.
 
     Raises:
       ValueError: for a chunk that is too short or not finite.
@@ -109,7 +101,8 @@ def play(
     while True:
         with watch("render"):
             images = simulator.render()
-        chunk = check_chunk((yield View(images, state)), protocol.execute)
+        shown = Observations(images[None], [simulator.instruction], state[None])
+        chunk = check_chunk((yield shown), protocol.execute)
         chunks += 1
         for action in chunk[: protocol.execute]:
             with watch("physics"):
@@ -122,9 +115,9 @@ def play(
 
 
 def film(
-    simulator: Simulator, trial: Trial, protocol: protocols.Protocol, played: Played, every: int
+    simulator: Simulator, trial: Trial, protocol: EvaluationProtocol, played: Played, every: int
 ) -> list[UInt8[np.ndarray, "c h w 3"]]:
-    """Plays an episode's actions again and draws every `every`-th moment and the last one.
+    """Plays an episode's actions again and renders every `every`-th moment and the last one.
 
     Raises:
       RuntimeError: if the simulator ends elsewhere than the first time.

@@ -53,12 +53,12 @@ def write_video(path: Path, frames: Sequence[UInt8[np.ndarray, "c h w 3"]]) -> N
 def write_filmstrip(path: Path, frames: Sequence[UInt8[np.ndarray, "c h w 3"]]) -> None:
     """Writes a few moments of the first camera, evenly spaced, side by side, as a JPEG."""
     places = np.linspace(0, len(frames) - 1, min(STRIP_FRAMES, len(frames))).round().astype(int)
-    pictures = [
+    images = [
         Image.fromarray(frames[place][0]).resize((STRIP_SIZE, STRIP_SIZE)) for place in places
     ]
-    strip = Image.new("RGB", (STRIP_SIZE * len(pictures), STRIP_SIZE))
-    for place, picture in enumerate(pictures):
-        strip.paste(picture, (place * STRIP_SIZE, 0))
+    strip = Image.new("RGB", (STRIP_SIZE * len(images), STRIP_SIZE))
+    for index, image in enumerate(images):
+        strip.paste(image, (index * STRIP_SIZE, 0))
     with atomic_path(path) as temporary:
         strip.save(temporary, "JPEG", quality=85)
 

@@ -1,6 +1,6 @@
 """The process that owns a simulator: plays trials, asks its parent for chunks.
 
-Pictures go to the parent through memory that both share, everything else through a pipe.
+Images go to the parent through memory that both share, everything else through a pipe.
 
 Axes: C cameras · H, W image.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import resource
-import signal
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,15 +19,14 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from rfsq_jax.evaluation import protocol as protocols
-from rfsq_jax.evaluation.executed import digest, write_actions
-from rfsq_jax.evaluation.log import Record
+from rfsq_jax.data.observations import Observations
+from rfsq_jax.evaluation.log import Record, digest, write_actions
 from rfsq_jax.evaluation.play.rollout import Played, Simulator, Stopwatch, film, play
 from rfsq_jax.evaluation.play.video import FRAME_EVERY, write_filmstrip, write_video
-from rfsq_jax.evaluation.protocol import Trial, placement_seed
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Scene, Trial, placement_seed
+from rfsq_jax.parallel.workers import Worker, shared_bytes
 
 Videos = Literal["none", "failures", "all"]
-VIDEOS = ("none", "failures", "all")
 MakeSimulator = Callable[[str, int, int], Simulator]
 """Suite, task, image size -> simulator."""
 
@@ -45,7 +42,7 @@ class Job:
       videos: which episodes are filmed.
     """
 
-    protocol: protocols.Protocol
+    protocol: EvaluationProtocol
     make_simulator: MakeSimulator
     output: Path
     videos: Videos = "none"
@@ -53,8 +50,9 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """A question for a chunk; the pictures are in shared memory."""
+    """A request for a chunk; the images are in shared memory."""
 
+    instruction: str
     state: Float[np.ndarray, " 8"]
 
 
@@ -65,51 +63,58 @@ class Finished:
     record: Record
 
 
-@dataclasses.dataclass(frozen=True)
-class Failed:
-    """A trial broke off; the worker ends."""
+class SimulatorWorker(Worker):
+    """The process as its parent sees it; its tasks are trials.
 
-    reason: str
+    Attributes:
+      number: of the process within the run.
+      images: uint8 [1, C, H, W, 3], those that it showed last.
+    """
+
+    def __init__(self, number: int, job: Job, cameras: int) -> None:
+        """Starts the process; it builds its simulator when a trial comes."""
+        size = job.protocol.image_size
+        memory = shared_bytes(cameras * size * size * 3)
+        super().__init__(serve, memory, job)
+        self.number = number
+        self.images = np.frombuffer(memory, np.uint8).reshape(1, cameras, size, size, 3)
+
+    def shown(self, request: Request) -> Observations:
+        """What the policy is shown; the images change when the worker has its chunk."""
+        return Observations(self.images, [request.instruction], request.state[None])
 
 
-def serve(connection: Connection, pictures: Any, job: Job) -> None:
-    """Plays the trials that come through `connection` until the parent is gone.
+def serve(connection: Connection, memory: Any, job: Job) -> None:
+    """Plays the trials that come through `connection`.
 
     Args:
       connection: to the parent.
-      pictures: shared bytes of one set of pictures.
+      memory: shared bytes of the images of all cameras.
       job: what to do with a trial.
     """
-    # Ctrl-C reaches the whole group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = _Worker(connection, np.frombuffer(pictures, np.uint8), job)
+    player = _Player(connection, np.frombuffer(memory, np.uint8), job)
     try:
         while True:
-            connection.send(Finished(worker.run(connection.recv())))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    # Whatever went wrong, the parent must hear of it: this process ends here.
-    except Exception:
-        connection.send(Failed(traceback.format_exc()))
+            connection.send(Finished(player.run(connection.recv())))
     finally:
-        worker.close()
+        player.close()
 
 
-class _Worker:
+class _Player:
     """Keeps the simulator of its last task."""
 
-    def __init__(self, connection: Connection, pictures: np.ndarray, job: Job) -> None:
+    def __init__(self, connection: Connection, images: np.ndarray, job: Job) -> None:
         self.connection = connection
-        self.pictures = pictures
+        self.images = images
         self.job = job
         self._simulator: Simulator | None = None
-        self._place: tuple[str, int] | None = None
+        self._scene: Scene | None = None
 
     def run(self, trial: Trial) -> Record:
         """Plays, films, and describes one trial."""
         watch = Stopwatch()
         with watch("build"):
-            simulator = self._simulator_of(trial.place)
+            simulator = self._simulator_of(trial.scene)
         began = time.perf_counter()
         played = self._play(simulator, trial, watch)
         write_actions(self.job.output, trial, played.actions)
@@ -126,11 +131,11 @@ class _Worker:
             self._simulator.close()
         self._simulator = None
 
-    def _simulator_of(self, place: tuple[str, int]) -> Simulator:
-        if self._simulator is None or self._place != place:
+    def _simulator_of(self, scene: Scene) -> Simulator:
+        if self._simulator is None or self._scene != scene:
             self.close()
             size = self.job.protocol.image_size
-            self._simulator, self._place = self.job.make_simulator(*place, size), place
+            self._simulator, self._scene = self.job.make_simulator(*scene, size), scene
         return self._simulator
 
     def _play(self, simulator: Simulator, trial: Trial, watch: Stopwatch) -> Played:
@@ -138,12 +143,12 @@ class _Worker:
         send = functools.partial(next, episode)
         while True:
             try:
-                view = send()
+                shown = send()
             except StopIteration as end:
                 return end.value
             with watch("policy"):
-                self.pictures[:] = view.images.reshape(-1)
-                self.connection.send(Request(view.state))
+                self.images[:] = shown.images.reshape(-1)
+                self.connection.send(Request(shown.instructions[0], shown.state[0]))
                 chunk = self.connection.recv()
             send = functools.partial(episode.send, chunk)
 
@@ -159,7 +164,7 @@ class _Worker:
 
 def describe(
     trial: Trial,
-    protocol: protocols.Protocol,
+    protocol: EvaluationProtocol,
     played: Played,
     seconds: dict[str, float],
     paths: tuple[str | None, str | None],

@@ -25,7 +25,7 @@ class Trace:
       robot_states: float64 [N, 9], fingers, end-effector position, quaternion (x, y, z, w).
       joint_states: float64 [N, 7], radians.
       simulator_states: float64 [N, S].
-      images: uint8 [N, H, W, 3] by camera, as a policy sees them; empty if none were drawn.
+      images: uint8 [N, H, W, 3] by camera, as a policy sees them; empty if none were rendered.
     """
 
     robot_states: Float64[np.ndarray, "n 9"]

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.libero.demonstrations.hdf5 import merge_hdf5, write_hdf5
-from rfsq_jax.libero.demonstrations.recording import Draw, Lead, record
-from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment, Observation
+from rfsq_jax.libero.demonstrations.recording import record
+from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import Task
@@ -36,31 +36,31 @@ class Recipe:
     Attributes:
       seed: of the whole run.
       style: how the expert moves, see `rfsq_jax.libero.experts`.
-      widen: metres by which the placement regions grow.
-      image_size: pixels, or None for no pictures.
-      lead: the policy that acts first in every attempt, or None.
-      lead_steps: it does so for 0 to this many steps.
+      placement_margin: metres by which the placement regions grow.
+      image_size: pixels, or None for no images.
+      rollout_policy: name or folder of the policy that acts first in every attempt, or None.
+      rollout_steps: it does so for 0 to this many steps.
     """
 
     seed: int
     style: str
-    widen: float
+    placement_margin: float
     image_size: int | None
-    lead: str | None = None
-    lead_steps: int = 0
+    rollout_policy: str | None = None
+    rollout_steps: int = 0
 
 
 @runtime_checkable
-class Pilot(Protocol):
-    """A policy on one task."""
+class RolloutPolicy(Protocol):
+    """A policy in the simulator's own process."""
 
     @property
     def image_size(self) -> int:
-        """Height and width of the pictures that it looks at."""
+        """Height and width of the images that it looks at."""
         ...
 
-    def chunk(self, observation: Observation, draw: Draw) -> Float[np.ndarray, "t 7"]:
-        """Returns its next actions: [T, 7]; `draw` gives the pictures of now by camera."""
+    def __call__(self, env: Environment) -> Float[np.ndarray, "t 7"]:
+        """Returns its next actions in `env` as it is now: [T, 7]."""
         ...
 
 
@@ -71,7 +71,7 @@ def generate(
     output: Path,
     report: Callable[[bool], None] = lambda succeeded: None,
     *,
-    pilot: Pilot | None = None,
+    rollout_policy: RolloutPolicy | None = None,
 ) -> Path:
     """Writes `output/<task>_demo.hdf5` with `episodes` demonstrations; continues a killed run.
 
@@ -81,7 +81,7 @@ def generate(
       recipe: how.
       output: the run's folder.
       report: called after each attempt with whether it succeeded.
-      pilot: the policy that `recipe.lead` names, for this task.
+      rollout_policy: the policy that the recipe names.
 
     Raises:
       RuntimeError: if the expert fails so often that something must be wrong.
@@ -92,7 +92,7 @@ def generate(
     folder = attempts_folder(output, task)
     kept, failed = finished_attempts(folder)
     number = len(kept) + len(failed)
-    size = recipe.image_size or (pilot.image_size if pilot else None)
+    size = recipe.image_size or (rollout_policy.image_size if rollout_policy else None)
     cameras = POLICY_CAMERAS if size else ()
     with Environment(task, cameras=cameras, image_size=size or 1) as env:
         while len(kept) < episodes:
@@ -100,7 +100,7 @@ def generate(
                 raise RuntimeError(
                     f"{task.suite}/{task.name}: {len(kept)} of {number} attempts succeeded"
                 )
-            succeeded = _attempt(env, recipe, number, folder, pilot)
+            succeeded = _attempt(env, recipe, number, folder, rollout_policy)
             kept, failed = finished_attempts(folder)
             number += 1
             report(succeeded)
@@ -134,20 +134,23 @@ def attempt_seeds(task: Task, seed: int, number: int) -> tuple[int, int]:
 
 
 def _attempt(
-    env: Environment, recipe: Recipe, number: int, folder: Path, pilot: Pilot | None
+    env: Environment,
+    recipe: Recipe,
+    number: int,
+    folder: Path,
+    rollout_policy: RolloutPolicy | None,
 ) -> bool:
     placement_seed, expert_seed = attempt_seeds(env.task, recipe.seed, number)
-    start = random_start(env, placement_seed, widen=recipe.widen)
+    start = random_start(env, placement_seed, placement_margin=recipe.placement_margin)
     rng = np.random.default_rng(expert_seed)
-    lead = None
-    if pilot is not None:
-        lead = Lead(pilot.chunk, int(rng.integers(recipe.lead_steps + 1)))
+    steps = 0 if rollout_policy is None else int(rng.integers(recipe.rollout_steps + 1))
     demonstration = record(
         env,
         start,
         lambda env: make_expert(env, rng, recipe.style),
         images=recipe.image_size is not None,
-        lead=lead,
+        rollout_policy=rollout_policy,
+        rollout_steps=steps,
     )
     stem = folder / f"{number:06d}"
     if demonstration is None:

@@ -1,7 +1,7 @@
 """LIBERO's HDF5 demonstrations: reads the original files and ours, writes the same layout.
 
 Original files hold float64 actions and sensors; `Episode` holds float32, whose rounding is 30,000
-times finer than a SpaceMouse count. Pictures are stored as OpenGL gives them, upside down, and
+times finer than a SpaceMouse count. Images are stored as OpenGL gives them, upside down, and
 turned by 180 degrees on reading: what policies see. The gripper is -1 open, +1 close throughout.
 
 Axes: N steps · S flattened simulator state · H, W image.
@@ -35,7 +35,7 @@ def read_hdf5(path: Path, *, images: bool = False) -> list[Episode]:
 
     Args:
       path: an original `<task>_demo.hdf5`, a regenerated one, or one from `train.demos`.
-      images: whether to read the pictures too, if there are any.
+      images: whether to read the images too, if there are any.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -51,13 +51,13 @@ def read_hdf5(path: Path, *, images: bool = False) -> list[Episode]:
 
 
 def read_frames(
-    path: Path, place: int, frames: Int[np.ndarray, " m"]
+    path: Path, index: int, frames: Int[np.ndarray, " m"]
 ) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
-    """Reads these steps' pictures of the demonstration at `place`, by camera, and no others.
+    """Reads these steps' images of the demonstration number `index`, by camera, and no others.
 
     Args:
       path: as for `read_hdf5`.
-      place: counted from 0 in the order in which `read_hdf5` returns them.
+      index: counted from 0 in the order in which `read_hdf5` returns them.
       frames: ascending steps.
 
     Raises:
@@ -66,17 +66,17 @@ def read_frames(
     """
     path = Path(path)
     with _opened(path) as data:
-        name, group = list(_demo_groups(data, path))[place]
+        name, group = list(_demo_groups(data, path))[index]
         try:
             return _read_images(_group(group, "obs"), frames)
         except IndexError as error:
             raise ValueError(
-                f"{path.name}/{name} must have pictures of all steps: {error}"
+                f"{path.name}/{name} must have images of all steps: {error}"
             ) from error
 
 
 def read_demonstrations(path: Path) -> list[Demonstration]:
-    """Reads a file of ours with starts and executed actions, without pictures, ready for `replay`.
+    """Reads a file of ours with starts and executed actions, without images, ready for `replay`.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -180,9 +180,9 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
     }
     for name, values in arrays.items():
         group.create_dataset(name, data=values)
-    for camera, pictures in trace.images.items():
-        name, one = f"obs/{IMAGE_KEYS[camera]}", (1, *pictures.shape[1:])
-        group.create_dataset(name, data=pictures[:, ::-1, ::-1], chunks=one, compression="gzip")
+    for camera, images in trace.images.items():
+        name, one = f"obs/{IMAGE_KEYS[camera]}", (1, *images.shape[1:])
+        group.create_dataset(name, data=images[:, ::-1, ::-1], chunks=one, compression="gzip")
 
 
 def _observations(trace: Trace) -> dict[str, np.ndarray]:
@@ -243,8 +243,8 @@ def _instruction(data: h5py.Group, path: Path) -> str:
 
 def _read_episode(group: h5py.Group, instruction: str, source: str, images: bool) -> Episode:
     actions = _array(group, "actions").astype(np.float32)
-    pictures = _read_images(_group(group, "obs")) if images else {}
-    return Episode(actions, _read_state(group), instruction, source, pictures or None)
+    views = _read_images(_group(group, "obs")) if images else {}
+    return Episode(actions, _read_state(group), instruction, source, views or None)
 
 
 def _read_state(group: h5py.Group) -> Float32[np.ndarray, "n 8"]:

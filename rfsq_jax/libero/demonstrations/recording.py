@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
-from rfsq_jax.libero.environment import Environment, Observation
+from rfsq_jax.libero.environment import Environment, RobotState
 from rfsq_jax.libero.lattice import snap
 from rfsq_jax.libero.start import Start
 
-Draw = Callable[[], dict[str, np.ndarray]]
+Act = Callable[[Environment], Float[np.ndarray, "t 7"]]
+"""A policy in its environment: gives its next actions, [T, 7]."""
 
 HOLD_STEPS = 10
 """Steps that success must last; LIBERO's own collection tool ends a recording after as many."""
@@ -22,9 +23,9 @@ HOLD_STEPS = 10
 
 @runtime_checkable
 class Expert(Protocol):
-    """Anything that acts on observations and may be disturbed."""
+    """Anything that sees the robot's state and may be disturbed."""
 
-    def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
+    def act(self, robot: RobotState) -> Float[np.ndarray, " 7"]:
         """Returns the next action: [7], in -1..1, not yet on the lattice."""
         ...
 
@@ -34,23 +35,10 @@ class Expert(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Lead:
-    """A policy that acts before the expert, so that the expert starts where policies go wrong.
-
-    Attributes:
-      chunk: (observation, what draws the pictures) -> the next actions, [T, 7].
-      num_steps: after which the expert takes over, as soon as the hand holds nothing.
-    """
-
-    chunk: Callable[[Observation, Draw], Float[np.ndarray, "t 7"]]
-    num_steps: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """What is kept of one step; the observation is from before the action."""
+    """What is kept of one step; all but the actions is from before them."""
 
-    observation: Observation
+    robot: RobotState
     simulator_state: Float64[np.ndarray, " s"]
     images: dict[str, np.ndarray]
     label: Float32[np.ndarray, " 7"]
@@ -64,36 +52,38 @@ def record(
     *,
     images: bool = False,
     hold_steps: int = HOLD_STEPS,
-    lead: Lead | None = None,
+    rollout_policy: Act | None = None,
+    rollout_steps: int = 0,
 ) -> Demonstration | None:
     """Plays an expert from `start` until success has lasted `hold_steps` steps.
 
     Args:
       env: the task.
       start: where to begin.
-      make_expert: called once the scene has settled, or when the lead hands over.
-      images: whether to draw the environment's cameras at every step.
+      make_expert: called once the scene has settled, or when the policy hands over.
+      images: whether to render the environment's cameras at every step.
       hold_steps: how long success must last.
-      lead: what acts first, if not the expert.
+      rollout_policy: what acts first, so that the expert starts where policies go wrong.
+      rollout_steps: after which the expert takes over, as soon as the hand holds nothing.
 
     Returns:
       the demonstration; None if the task's step limit came first, which the expert has to itself,
-      or if the lead never handed over.
+      or if the policy never handed over.
     """
-    observation = env.reset(start)
-    steps = [] if lead is None else _led(env, observation, lead, images)
+    env.reset(start)
+    steps = [] if rollout_policy is None else _roll_out(env, rollout_policy, rollout_steps, images)
     if steps is None:
         return None
     handover = len(steps)
-    observation = env.observe()
+    robot = env.observe()
     expert = make_expert(env)
     held = 0
     while held < hold_steps:
         if len(steps) - handover == env.task.step_limit:
             return None
-        step = _decide(env, observation, expert, len(steps) - handover, images)
+        step = _decide(env, robot, expert, len(steps) - handover, images)
         steps.append(step)
-        observation = env.step(step.executed)
+        robot = env.step(step.executed)
         held = held + 1 if env.success() else 0
     return _stack(env, start, steps, handover)
 
@@ -117,36 +107,36 @@ def replay(env: Environment, demonstration: Demonstration) -> Float64[np.ndarray
     return env.simulator_state
 
 
-def _led(env: Environment, observation: Observation, lead: Lead, images: bool) -> list[Step] | None:
-    """The lead's steps until it hands over; None if it succeeds, or holds on to the step limit."""
+def _roll_out(env: Environment, policy: Act, num_steps: int, images: bool) -> list[Step] | None:
+    """The policy's steps until it hands over; None if it succeeds, or holds to the step limit."""
     steps: list[Step] = []
     chunk: Iterator[np.ndarray] = iter(())
-    while len(steps) < lead.num_steps or env.holds_something():
+    while len(steps) < num_steps or env.holds_something():
         if env.success() or len(steps) >= env.task.step_limit:
             return None
         action = next(chunk, None)
         if action is None:
-            chunk = iter(lead.chunk(observation, env.render))
+            chunk = iter(policy(env))
             action = next(chunk)
         played = np.asarray(action, np.float32)
-        pictures = env.render() if images else {}
-        steps.append(Step(observation, env.simulator_state, pictures, played, played))
-        observation = env.step(played)
+        rendered = env.render() if images else {}
+        steps.append(Step(env.observe(), env.simulator_state, rendered, played, played))
+        env.step(played)
     return steps
 
 
 def _decide(
     env: Environment,
-    observation: Observation,
+    robot: RobotState,
     expert: Expert,
     index: int,
     images: bool,
 ) -> Step:
-    wanted = np.asarray(expert.act(observation), dtype=np.float64)
+    wanted = np.asarray(expert.act(robot), dtype=np.float64)
     label = snap(wanted)
     executed = snap(label + expert.disturbance(index))
-    pictures = env.render() if images else {}
-    return Step(observation, env.simulator_state, pictures, label, executed)
+    rendered = env.render() if images else {}
+    return Step(robot, env.simulator_state, rendered, label, executed)
 
 
 def _stack(env: Environment, start: Start, steps: list[Step], handover: int) -> Demonstration:
@@ -158,7 +148,7 @@ def _stack(env: Environment, start: Start, steps: list[Step], handover: int) -> 
         start=start,
         actions=np.stack([step.label for step in steps]),
         executed=np.stack([step.executed for step in steps]),
-        state=np.stack([step.observation.state for step in steps]),
+        state=np.stack([step.robot.state for step in steps]),
         final_state=env.simulator_state,
         handover=handover,
         trace=_stack_trace(steps),
@@ -166,13 +156,11 @@ def _stack(env: Environment, start: Start, steps: list[Step], handover: int) -> 
 
 
 def _stack_trace(steps: list[Step]) -> Trace:
-    observations = [step.observation for step in steps]
-    robot_states = [
-        np.concatenate([now.gripper_qpos, now.eef_pos, now.eef_quat]) for now in observations
-    ]
+    robots = [step.robot for step in steps]
+    robot_states = [np.concatenate([now.gripper_qpos, now.eef_pos, now.eef_quat]) for now in robots]
     return Trace(
         robot_states=np.stack(robot_states),
-        joint_states=np.stack([now.joint_pos for now in observations]),
+        joint_states=np.stack([now.joint_pos for now in robots]),
         simulator_states=np.stack([step.simulator_state for step in steps]),
         images={name: np.stack([step.images[name] for step in steps]) for name in steps[0].images},
     )

@@ -37,7 +37,7 @@ def summarise(
         "length": length_figures([len(each) for each in everything]),
         "no_ops": sum(count_no_ops(each.actions) for each in everything),
         "disturbed_steps": int(sum(disturbed)),
-        "led_steps": sum(each.handover for each in everything),
+        "rollout_steps": sum(each.handover for each in everything),
         "actions": action_statistics(np.concatenate([each.actions for each in everything])),
     }
 
@@ -61,11 +61,11 @@ def describe(figures: dict[str, Any]) -> str:
 
 
 def _success_line(figures: dict[str, Any]) -> str:
-    success, led = figures["success"], figures["led_steps"]
-    if led:
+    success, rollout = figures["success"], figures["rollout_steps"]
+    if rollout:
         return (
             f"kept {success['rate']:.1%} of the attempts: the others were solved before the expert "
-            f"took over, or not at all; {led} steps before it did"
+            f"took over, or not at all; {rollout} steps before it did"
         )
     low, high = success["interval_95"]
     return f"expert success {success['rate']:.1%} (95 % interval {low:.1%} to {high:.1%})"

@@ -8,14 +8,22 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
-from rfsq_jax.libero.environment import Environment, Observation
+from rfsq_jax.libero.environment import Environment, RobotState
 from rfsq_jax.libero.experts.articulation import Articulate
 from rfsq_jax.libero.experts.choice import make_pick_place, rests_on_slope
 from rfsq_jax.libero.experts.sequence import Goal, ordered_goals
-from rfsq_jax.libero.experts.style import STYLES, Burst, Style, human_style, make_style
+from rfsq_jax.libero.experts.style import Burst, Style, StyleName, human_style, make_style
 from rfsq_jax.libero.scene import Scene
 
-__all__ = ["STYLES", "Burst", "Expert", "Style", "human_style", "make_expert", "make_style"]
+__all__ = [
+    "Burst",
+    "ScriptedExpert",
+    "Style",
+    "StyleName",
+    "human_style",
+    "make_expert",
+    "make_style",
+]
 
 
 @runtime_checkable
@@ -37,12 +45,12 @@ class Skill(Protocol):
         """Whether a push would spoil what the hand does now rather than be corrected."""
         ...
 
-    def act(self, observation: Observation) -> Float64[np.ndarray, " 7"]:
+    def act(self, robot: RobotState) -> Float64[np.ndarray, " 7"]:
         """Returns the action for what is observed now: float64 [7]."""
         ...
 
 
-class Expert:
+class ScriptedExpert:
     """Works off the goals of a task one after the other."""
 
     def __init__(self, skills: Sequence[Skill], style: Style) -> None:
@@ -54,9 +62,9 @@ class Expert:
         """The skill at work: the first that is not done, else the last."""
         return next((skill for skill in self._skills if not skill.done), self._skills[-1])
 
-    def act(self, observation: Observation) -> Float64[np.ndarray, " 7"]:
+    def act(self, robot: RobotState) -> Float64[np.ndarray, " 7"]:
         """Returns the expert's action for what is observed now: float64 [7], the label."""
-        return self.skill.act(observation)
+        return self.skill.act(robot)
 
     def disturbance(self, step: int) -> Float64[np.ndarray, " 7"]:
         """Returns what to add to the executed action at `step` but not to its label: float64 [7].
@@ -68,22 +76,24 @@ class Expert:
 
 def make_expert(
     env: Environment, rng: np.random.Generator, style: Style | str = "steady"
-) -> Expert:
+) -> ScriptedExpert:
     """Returns an expert for the episode that `env` was just reset to.
 
     Args:
       env: the task; the expert reads its goals and its simulator.
       rng: source of the style's randomness and of choices within the episode.
-      style: a style, or the name of one to draw.
+      style: a style, or the name of one to sample.
 
     Raises:
       ValueError: for a style or a goal that there is no skill for.
     """
-    drawn = make_style(style, rng) if isinstance(style, str) else style
+    style = make_style(style, rng) if isinstance(style, str) else style
     scene = Scene(env.sim)
     goals = ordered_goals(env.goals, lambda region: _is_shut(env, scene, region))
     todo = [goal for goal in goals if goal[0] != "turnon" or not env.meets(goal)]
-    return Expert([_skill(env, scene, goal, todo, drawn, rng) for goal in todo or goals], drawn)
+    return ScriptedExpert(
+        [_skill(env, scene, goal, todo, style, rng) for goal in todo or goals], style
+    )
 
 
 def _is_shut(env: Environment, scene: Scene, region: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from rfsq_jax.libero.environment import Observation
+from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.grasps import FINGER_REACH
 from rfsq_jax.libero.experts.holds import Hold, choose_hold, nearer_turned
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN, Aim
@@ -92,15 +92,15 @@ class Articulate:
         """Whether a push would spoil the present phase rather than be corrected."""
         return self.phase in (Stage.APPROACH, Stage.GRIP, Stage.LET_GO)
 
-    def act(self, observation: Observation) -> Float64[np.ndarray, " 7"]:
+    def act(self, robot: RobotState) -> Float64[np.ndarray, " 7"]:
         """Returns the action for what is observed now: float64 [7]."""
-        hand = observation.eef_pos
+        hand = robot.eef_pos
         joint = self._joint()
         if self._hold is None:
-            self._plan(hand, joint, observation.eef_quat)
-        turn = turn_error(observation.eef_quat, self._hand)
-        aim = AIMS[self.phase](self, hand, joint, observation, float(np.linalg.norm(turn)))
-        turn = turn_error(observation.eef_quat, self._hand)
+            self._plan(hand, joint, robot.eef_quat)
+        turn = turn_error(robot.eef_quat, self._hand)
+        aim = AIMS[self.phase](self, hand, joint, robot, float(np.linalg.norm(turn)))
+        turn = turn_error(robot.eef_quat, self._hand)
         action = self._servo(aim.point - hand, turn, speed=aim.speed, gripper=aim.gripper)
         self._steps += 1
         if aim.arrived:
@@ -132,7 +132,7 @@ class Articulate:
             raise RuntimeError("a hold must be chosen before it is used")
         return self._hold
 
-    def _reach(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
+    def _reach(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         goal = self._before()
         goal[:2] += self._style.hover_offset
         beside = np.linalg.norm(goal[:2] - hand[:2])
@@ -146,9 +146,7 @@ class Articulate:
         arrived = self._waited > self._style.hover_pause or self._steps > 2 * PATIENCE
         return Aim(goal, self._held().coming, bool(arrived))
 
-    def _approach(
-        self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float
-    ) -> Aim:
+    def _approach(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         hold = self._held()
         goal = hold.point.copy()
         off = goal - hand
@@ -158,11 +156,11 @@ class Articulate:
         arrived = np.linalg.norm(off) < 0.007 or self._steps > 40
         return Aim(goal, hold.coming, bool(arrived), speed=self._style.descent_speed)
 
-    def _grip(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
+    def _grip(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         arrived = self._held().coming == CLOSE or self._steps >= CLOSE_STEPS
         return Aim(self._anchor, CLOSE, bool(arrived), speed=0.2)
 
-    def _move(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
+    def _move(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         hold = self._held()
         lead = np.clip(self._towards - joint.value, -LEAD[not joint.slides], LEAD[not joint.slides])
         if abs(joint.value - self._best) > PROGRESS[not joint.slides]:
@@ -178,17 +176,17 @@ class Articulate:
             point = point + 0.03 * joint.turned(moved) @ hold.approach
         return Aim(point, CLOSE, bool(arrived), speed=0.8)
 
-    def _let_go(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
+    def _let_go(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         pushes = self._held().coming == CLOSE
         return Aim(
             self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2
         )
 
-    def _back(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
+    def _back(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         away = joint.turned(joint.value - self._start) @ self._held().approach
         return Aim(hand - 0.06 * away, self._held().coming, self._steps >= BACK_STEPS)
 
-    def _stay(self, hand: np.ndarray, joint: Joint, observation: Observation, turn: float) -> Aim:
+    def _stay(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         return Aim(hand.copy(), OPEN, False)
 
     def _advance(self, hand: np.ndarray) -> None:

@@ -93,7 +93,7 @@ def choose_grasp(
       base: float64 [3], where the arm stands; a stretched arm is a clumsy one.
       failed: points float64 [3] at which earlier grasps went wrong.
       taste: standard deviation of a random price, radians of wrist yaw.
-      rng: drawn from only where `taste` is positive.
+      rng: sampled from only where `taste` is positive.
       hand: float64 [3], where the hand is; needed where `nearness` is positive.
       nearness: price of a metre that the hand must go sideways.
       room: metres that the palm keeps from obstacles; where positive, it may lean for it.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from rfsq_jax.libero.environment import Observation
+from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.covered_place import CARELESS, OVER_FLOOR, Insertion
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN, Aim, Phase
 from rfsq_jax.libero.experts.pick_place import PATIENCE, STALLED, PickPlace
@@ -40,13 +40,13 @@ class Insert(PickPlace):
         super().__init__(scene, picking, placing, style, holds)
         self._insertion = placing
 
-    def _aim(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _aim(self, hand: np.ndarray, robot: RobotState) -> Aim:
         if self.phase is Phase.LOWER:
             return self._go_in(hand)
         if self.phase is Phase.RETREAT:
             out = np.array([*self._insertion.outward, 0.0])
             return Aim(hand + 0.06 * out, OPEN, self._steps >= BACK_STEPS)
-        return super()._aim(hand, observation)
+        return super()._aim(hand, robot)
 
     def _go_in(self, hand: np.ndarray) -> Aim:
         placing = self._insertion

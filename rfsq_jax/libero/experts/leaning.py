@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from rfsq_jax.libero.environment import Observation
+from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.grasps import wrapped_yaw
 from rfsq_jax.libero.experts.phases import Aim, Phase
 from rfsq_jax.libero.experts.pick_place import AIMS, PATIENCE, PickPlace
@@ -72,11 +72,11 @@ class LayDown(PickPlace):
         super().__init__(scene, picking, placing, style, holds)
         self._normal = placing.normal
 
-    def _aim(self, hand: np.ndarray, observation: Observation) -> Aim:
-        aim = AIMS[self.phase](self, hand, observation)
+    def _aim(self, hand: np.ndarray, robot: RobotState) -> Aim:
+        aim = AIMS[self.phase](self, hand, robot)
         if self.phase is not Phase.CARRY:
             return aim
-        turn = rotation_error(observation.eef_quat, self._yaw()) + self._lean()
+        turn = rotation_error(robot.eef_quat, self._yaw()) + self._lean()
         turned = float(np.linalg.norm(turn + self._tilt())) < TURNED
         arrived = (aim.arrived and turned) or self._steps > 2 * PATIENCE
         return Aim(aim.point, aim.gripper, arrived, aim.speed)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from rfsq_jax.libero.environment import Observation
+from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.grip import SLIPPED, Grip, Stillness
 from rfsq_jax.libero.experts.overhang import way_out
 from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase, tilt_in
@@ -75,16 +75,16 @@ class PickPlace:
         """Whether a push would spoil the present phase rather than be corrected."""
         return self.phase in (Phase.CLOSE, Phase.LOWER, Phase.RELEASE)
 
-    def act(self, observation: Observation) -> Float64[np.ndarray, " 7"]:
+    def act(self, robot: RobotState) -> Float64[np.ndarray, " 7"]:
         """Returns the action for what is observed now: float64 [7]."""
-        hand = observation.eef_pos
+        hand = robot.eef_pos
         if not self._picking.planned:
             self._plan(hand)
         self._stillness.watch(hand)
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
-        aim = self._aim(hand, observation)
-        turn = rotation_error(observation.eef_quat, self._yaw())
+        aim = self._aim(hand, robot)
+        turn = rotation_error(robot.eef_quat, self._yaw())
         turn = turn + self._tilt() + self._lean()
         action = self._servo(aim.point - hand, turn, speed=aim.speed, gripper=aim.gripper)
         self._steps += 1
@@ -96,8 +96,8 @@ class PickPlace:
         placing = self._placing
         self._travel_height = self._picking.plan(hand, room=placing.room, carried=placing.way())
 
-    def _aim(self, hand: np.ndarray, observation: Observation) -> Aim:
-        return AIMS[self.phase](self, hand, observation)
+    def _aim(self, hand: np.ndarray, robot: RobotState) -> Aim:
+        return AIMS[self.phase](self, hand, robot)
 
     def _is_placed(self) -> bool:
         return self._placing.is_placed() if self._holds is None else self._holds()
@@ -112,22 +112,22 @@ class PickPlace:
     def _tilt(self) -> Float64[np.ndarray, " 3"]:
         return tilt_in(self.phase, self._style.tilts) if self.attempts == 0 else np.zeros(3)
 
-    def _reach(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _reach(self, hand: np.ndarray, robot: RobotState) -> Aim:
         goal = self._picking.point()
         goal[:2] += self._style.hover_offset
         goal[2] = self._travel_height
         to_go = np.linalg.norm(goal[:2] - hand[:2])
         if to_go > 0.04 and hand[2] < goal[2] - 0.03:
             goal[:2] = hand[:2] + 0.25 * (goal[:2] - hand[:2])
-        is_open = np.ptp(observation.gripper_qpos) > 0.06
+        is_open = np.ptp(robot.gripper_qpos) > 0.06
         there = to_go < 0.025 and abs(goal[2] - hand[2]) < 0.03 and is_open
         self._waited += there
         arrived = self._waited > self._style.hover_pause
         return Aim(goal, OPEN, bool(arrived))
 
-    def _descend(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _descend(self, hand: np.ndarray, robot: RobotState) -> Aim:
         goal = self._picking.point()
-        turn = abs(rotation_error(observation.eef_quat, self._picking.yaw)[2])
+        turn = abs(rotation_error(robot.eef_quat, self._picking.yaw)[2])
         beside = np.linalg.norm(goal[:2] - hand[:2]) + 0.05 * max(0.0, turn - 0.1)
         error = np.linalg.norm(goal - hand)
         # A funnel: the hand may only be as low as it is well above the grasp.
@@ -137,14 +137,14 @@ class PickPlace:
         speed = self._style.descent_speed if error < SLOW_BELOW else 0.9
         return Aim(goal, OPEN, bool(arrived), speed=speed)
 
-    def _close(self, hand: np.ndarray, observation: Observation) -> Aim:
-        fingers = float(np.ptp(observation.gripper_qpos))
+    def _close(self, hand: np.ndarray, robot: RobotState) -> Aim:
+        fingers = float(np.ptp(robot.gripper_qpos))
         still = abs(fingers - self._fingers) < 0.0008
         self._fingers = fingers
         arrived = (self._steps >= 5 + self._style.close_pause and still) or self._steps > 18
         return Aim(self._anchor, CLOSE, bool(arrived), speed=0.2)
 
-    def _lift(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _lift(self, hand: np.ndarray, robot: RobotState) -> Aim:
         goal = np.array([*self._anchor[:2], self._travel_height])
         arrived = hand[2] > goal[2] - 0.025
         aside = self._anchor[:2] + self._aside - hand[:2]
@@ -154,17 +154,17 @@ class PickPlace:
             goal[:2] += self._aside
         return Aim(goal, CLOSE, bool(arrived))
 
-    def _carry(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _carry(self, hand: np.ndarray, robot: RobotState) -> Aim:
         goal = np.array([*self._placing.hand_xy(hand), self._travel_height])
         if self._steps % 4 == 0:
             self._travel_height = min(self._travel_height, self._placing.carry_height(hand))
         arrived = np.linalg.norm(goal[:2] - hand[:2]) < 0.02
         if self._placing.turn:
-            turn = rotation_error(observation.eef_quat, self._yaw())[2]
+            turn = rotation_error(robot.eef_quat, self._yaw())[2]
             arrived = (arrived and abs(turn) < TURNED) or self._steps > 2 * PATIENCE
         return Aim(goal, CLOSE, bool(arrived))
 
-    def _lower(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _lower(self, hand: np.ndarray, robot: RobotState) -> Aim:
         extra = self._style.release_height - DEEPER * self._clung
         height = self._placing.release_height(hand, extra)
         goal = np.array([*self._placing.hand_xy(hand), height])
@@ -173,16 +173,16 @@ class PickPlace:
         goal[2] = min(goal[2] + max(0.0, 4.0 * (beside - 0.012)), self._travel_height)
         return Aim(goal, CLOSE, bool(arrived), speed=0.8)
 
-    def _release(self, hand: np.ndarray, observation: Observation) -> Aim:
-        is_open = np.ptp(observation.gripper_qpos) > 0.074
+    def _release(self, hand: np.ndarray, robot: RobotState) -> Aim:
+        is_open = np.ptp(robot.gripper_qpos) > 0.074
         arrived = is_open and self._steps >= 5 + self._style.release_pause
         return Aim(self._anchor, OPEN, bool(arrived) or self._steps > 16, speed=0.2)
 
-    def _retreat(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _retreat(self, hand: np.ndarray, robot: RobotState) -> Aim:
         goal = hand + np.array([0.0, 0.0, 0.06])
         return Aim(goal, OPEN, self._steps >= 10)
 
-    def _stay(self, hand: np.ndarray, observation: Observation) -> Aim:
+    def _stay(self, hand: np.ndarray, robot: RobotState) -> Aim:
         return Aim(hand.copy(), OPEN, False)
 
     def _lost(self, hand: np.ndarray) -> bool:

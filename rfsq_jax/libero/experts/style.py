@@ -1,17 +1,20 @@
 """How a scripted expert moves: steadily for tests, or with the variety of a person.
 
 People take a thing now on this side, now on that, which leaves a policy that predicts means between
-the two. The style "near" always takes the side that the hand is on.
+the two. The style "nearest_grasp" always takes the side that the hand is on.
 
-A style is drawn once per episode and says everything that is random about it.
+A style is sampled once per episode and says everything that is random about it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
+
+from rfsq_jax.runs.checks import require_choice
 
 MAX_TRANSLATION = 0.9375
 """Largest translation component in the published demonstrations."""
@@ -19,7 +22,7 @@ MAX_TRANSLATION = 0.9375
 MAX_ROTATION = 0.375
 """Largest rotation component in the published demonstrations."""
 
-STYLES = ("steady", "human", "near")
+StyleName = Literal["steady", "human", "nearest_grasp"]
 
 NEARNESS = 10.0
 """What a metre sideways costs in radians of wrist yaw: near rims win, turned wrists do not."""
@@ -107,25 +110,24 @@ class Style:
 
 
 def make_style(name: str, rng: np.random.Generator) -> Style:
-    """Returns the style called `name`; "steady" draws nothing from `rng`.
+    """Returns the style called `name`; "steady" samples nothing from `rng`.
 
     Raises:
       ValueError: for an unknown name.
     """
+    require_choice(name, StyleName, "style")
     if name == "steady":
         return Style()
     if name == "human":
         return human_style(rng)
-    if name == "near":
-        human = human_style(rng, miss_rate=0.0)
-        return dataclasses.replace(human, grasp_taste=0.0, grasp_nearness=NEARNESS)
-    raise ValueError(f"style must be one of {', '.join(STYLES)}, got {name!r}")
+    human = human_style(rng, miss_rate=0.0)
+    return dataclasses.replace(human, grasp_taste=0.0, grasp_nearness=NEARNESS)
 
 
 def human_style(
     rng: np.random.Generator, *, miss_rate: float = 0.08, burst_rate: float = 0.7
 ) -> Style:
-    """Draws a person's way of moving for one episode.
+    """Samples a person's way of moving for one episode.
 
     Args:
       rng: source of all its randomness.
@@ -148,11 +150,11 @@ def human_style(
         carry_height=float(rng.uniform(0.02, 0.05)),
         place_offset=_within(rng, 0.01, 2),
         release_height=float(rng.uniform(-0.013, 0.005)),
-        tilts=tuple(_draw_tilt(rng) for _ in range(3)),
+        tilts=tuple(_sample_tilt(rng) for _ in range(3)),
         close_pause=int(rng.integers(0, 4)),
         release_pause=int(rng.integers(2, 6)),
-        miss=_draw_miss(rng) if spoiled else None,
-        bursts=tuple(_draw_burst(rng) for _ in range(rng.poisson(burst_rate))),
+        miss=_sample_miss(rng) if spoiled else None,
+        bursts=tuple(_sample_burst(rng) for _ in range(rng.poisson(burst_rate))),
     )
 
 
@@ -160,20 +162,20 @@ def _within(rng: np.random.Generator, bound: float, size: int) -> tuple:
     return tuple(rng.uniform(-bound, bound, size).tolist())
 
 
-def _draw_tilt(rng: np.random.Generator) -> tuple[float, float, float]:
+def _sample_tilt(rng: np.random.Generator) -> tuple[float, float, float]:
     # More pitch than this straightens the elbow into its limit, where the arm jams.
     x, y, z = rng.uniform(-1.0, 1.0, 3) * (0.1, 0.16, 0.13)
     return (float(x), float(y), float(z))
 
 
-def _draw_miss(rng: np.random.Generator) -> tuple[float, float, float]:
+def _sample_miss(rng: np.random.Generator) -> tuple[float, float, float]:
     if rng.uniform() < 0.5:
         return (0.0, 0.0, float(rng.uniform(0.025, 0.04)))
     angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(0.018, 0.032)
     return (float(distance * np.cos(angle)), float(distance * np.sin(angle)), 0.01)
 
 
-def _draw_burst(rng: np.random.Generator) -> Burst:
+def _sample_burst(rng: np.random.Generator) -> Burst:
     direction = rng.normal(size=3)
     push = rng.uniform(0.25, 0.7) * direction / np.linalg.norm(direction)
     turn = rng.uniform(-0.08, 0.08, 3)

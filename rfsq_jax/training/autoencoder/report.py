@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from rfsq_jax import rfsq
 from rfsq_jax.data.errors import reconstruction_errors
-from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.files import primary_path
 from rfsq_jax.runs.tables import format_table
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.step import StepTokenizer
@@ -116,7 +116,7 @@ def picture(
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    with atomic_path(path) as temporary:
+    with primary_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.files import primary_path
 from rfsq_jax.runs.tables import format_table
 
 # What the reference's guides expected, as means over layers (specification, "published figures").
@@ -94,7 +94,7 @@ def picture(path: Path, name: str, figures: Figures) -> None:
         _draw_agreement(axes[1], figures["agreement"])
     for axis in axes:
         _tidy(axis)
-    with atomic_path(path) as temporary:
+    with primary_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
 
@@ -119,7 +119,7 @@ def comparison_picture(path: Path, named: dict[str, Figures]) -> None:
         _draw_accuracy(axis, accuracy)
         axis.set_title(name)
         _tidy(axis)
-    with atomic_path(path) as temporary:
+    with primary_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
 

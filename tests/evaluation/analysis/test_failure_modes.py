@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from eval import failures
-from rfsq_jax.evaluation.analysis.failure_modes import Cause, goal_of, observe_course, share_of
-from rfsq_jax.evaluation.executed import actions_file, digest, read_actions, write_actions
-from rfsq_jax.evaluation.log import EpisodeLog
+from rfsq_jax.evaluation.analysis.failure_modes import FailureMode, count_modes, diagnose, goal_of
+from rfsq_jax.evaluation.log import EpisodeLog, actions_file, digest, read_actions, write_actions
 from rfsq_jax.evaluation.play.libero_simulator import start_of
-from rfsq_jax.evaluation.protocol import Protocol, Trial
+from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.runs.files import read_json, write_json
+from tests.support.commands import refusal
 from tests.support.evaluation import record_of
 
 SUITE, TASK = "libero_object", 1
-PROTOCOL = Protocol(execute=8, starts="random", image_size=64)
+PROTOCOL = EvaluationProtocol(execute=8, starts="random", image_size=64)
 TRIAL = Trial(SUITE, TASK, 0)
 
 
@@ -37,9 +37,9 @@ def solution(env):
     return steady.executed
 
 
-def course(env, actions):
+def diagnosis(env, actions):
     env.reset(start_of(env, TRIAL, PROTOCOL))
-    return observe_course(env, actions)
+    return diagnose(env, actions)
 
 
 def first_closed(actions):
@@ -47,8 +47,8 @@ def first_closed(actions):
 
 
 def test_the_expert_solves(env, solution):
-    found = course(env, solution)
-    assert found.cause is Cause.SOLVED
+    found = diagnosis(env, solution)
+    assert found.mode is FailureMode.SOLVED
     assert found.closings == 1
     assert found.displaced == 0
     assert found.miss is not None
@@ -56,31 +56,31 @@ def test_the_expert_solves(env, solution):
 
 
 def test_an_open_hand_never_closed(env, solution):
-    found = course(env, np.concatenate([solution[:, :6], -np.ones((len(solution), 1))], 1))
-    assert found.cause is Cause.NEVER_CLOSED
+    found = diagnosis(env, np.concatenate([solution[:, :6], -np.ones((len(solution), 1))], 1))
+    assert found.mode is FailureMode.NEVER_CLOSED
     assert found.miss is None
     assert found.displaced > 0.05
 
 
 def test_closing_in_the_air_misses_by_as_much(env, solution):
     closing = np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (10, 1))
-    found = course(env, closing)
-    assert found.cause is Cause.MISSED
+    found = diagnosis(env, closing)
+    assert found.mode is FailureMode.MISSED
     assert found.miss is not None
     assert found.miss > 0.05
 
 
 def test_stopping_with_the_thing_in_the_hand(env, solution):
     first, opening = first_closed(solution), int(np.flatnonzero(solution[:, 6] > 0)[-1])
-    assert course(env, solution[: opening - 5]).cause is Cause.HELD
-    assert course(env, solution[: first + 6]).cause is Cause.NOT_LIFTED
+    assert diagnosis(env, solution[: opening - 5]).mode is FailureMode.HELD
+    assert diagnosis(env, solution[: first + 6]).mode is FailureMode.NOT_LIFTED
 
 
 def test_letting_go_on_the_way(env, solution):
     middle = (first_closed(solution) + int(np.flatnonzero(solution[:, 6] > 0)[-1])) // 2
     release = np.tile(np.array([0, 0, 0, 0, 0, 0, -1], np.float32), (15, 1))
-    found = course(env, np.concatenate([solution[:middle], release]))
-    assert found.cause is Cause.DROPPED
+    found = diagnosis(env, np.concatenate([solution[:middle], release]))
+    assert found.mode is FailureMode.DROPPED
     assert found.displaced > 0.05
 
 
@@ -92,10 +92,10 @@ def test_goals_of_other_kinds_are_refused():
         goal_of(env)
 
 
-def test_shares_count_every_course(env, solution):
-    found = course(env, solution)
-    other = dataclasses.replace(found, cause=Cause.MISSED)
-    assert share_of([found, other, other]) == {"closed beside the thing": 2, "solved": 1}
+def test_shares_count_every_diagnosis(env, solution):
+    found = diagnosis(env, solution)
+    other = dataclasses.replace(found, mode=FailureMode.MISSED)
+    assert count_modes([found, other, other]) == {"closed beside the thing": 2, "solved": 1}
 
 
 def test_kept_actions_are_those_of_the_log(tmp_path):
@@ -118,14 +118,13 @@ def test_the_command_plays_failures_only(tmp_path, capsys):
     log = EpisodeLog(tmp_path / "episodes.jsonl")
     write_actions(tmp_path, TRIAL, closing)
     log.append(record_of(TRIAL, success=False, actions_sha256=digest(closing)))
-    log.append(record_of(TRIAL._replace(number=1), success=True))
-    assert failures.main([str(tmp_path)]) == 1
-    assert "expected a finished run" in capsys.readouterr().err
+    log.append(record_of(dataclasses.replace(TRIAL, number=1), success=True))
+    assert "expected a finished run" in refusal(failures.main, [str(tmp_path)], capsys)
     write_json(tmp_path / "results.json", {"figures": {"protocol": dataclasses.asdict(PROTOCOL)}})
     assert failures.main([str(tmp_path), "--workers", "1"]) == 0
     shown = capsys.readouterr().out
     assert "closed beside the thing" in shown
     assert "100%" in shown
     (figures,) = read_json(tmp_path / failures.OUTPUT)
-    assert figures["cause"] == "closed beside the thing"
+    assert figures["mode"] == "closed beside the thing"
     assert figures["closings"] == 1

@@ -9,10 +9,15 @@ import pytest
 from rfsq_jax.evaluation.analysis.summary import rate, success_table, suite_figures, time_figures
 from rfsq_jax.evaluation.analysis.versions import describe_simulator, known_changes
 from rfsq_jax.evaluation.log import EpisodeLog
-from rfsq_jax.evaluation.play import worker_pool
 from rfsq_jax.evaluation.play.schedule import Schedule
 from rfsq_jax.evaluation.play.worker import describe
-from rfsq_jax.evaluation.protocol import Protocol, Trial, deviations, placement_seed
+from rfsq_jax.evaluation.protocol import (
+    EvaluationProtocol,
+    Trial,
+    current_names,
+    deviations,
+    placement_seed,
+)
 from rfsq_jax.libero.tasks import tasks
 from tests.support.evaluation import PROTOCOL, SUITE, play_through, trials_of
 
@@ -35,8 +40,8 @@ def simulate(trials, workers, seconds):
         trial = schedule.take(worker)
         if trial is None:
             continue
-        build = loaded.get(worker) != trial.place
-        loaded[worker] = trial.place
+        build = loaded.get(worker) != trial.scene
+        loaded[worker] = trial.scene
         builds += build
         order.append(trial)
         ends.append(now + seconds + BUILD * build)
@@ -65,11 +70,11 @@ def test_a_worker_stays_with_its_scene_and_takes_back_what_broke():
         return trial
 
     first = take(0)
-    assert take(1).place != first.place
-    assert take(0).place == first.place
+    assert take(1).scene != first.scene
+    assert take(0).scene == first.scene
     schedule.give_back(first)
     schedule.forget(0)
-    assert take(7).place not in {taken[0].place, taken[1].place}
+    assert take(7).scene not in {taken[0].scene, taken[1].scene}
     assert first in [take(8) for _ in range(3)]
 
 
@@ -92,7 +97,7 @@ def test_an_episode_counts_once(tmp_path):
     with pytest.raises(ValueError, match="already"):
         log.append(record)
     log.path.write_text(log.path.read_text() * 2)
-    with pytest.raises(ValueError, match=r"line 2: .* is there twice"):
+    with pytest.raises(ValueError, match=r"line 2: .* is recorded twice"):
         EpisodeLog(log.path)
 
 
@@ -104,7 +109,7 @@ def test_a_damaged_log_is_named(tmp_path, line):
 
 
 def test_the_official_protocol_has_no_deviations():
-    assert deviations(Protocol(execute=8), 50, some_tasks=False) == []
+    assert deviations(EvaluationProtocol(execute=8), 50, some_tasks=False) == []
 
 
 @pytest.mark.parametrize(
@@ -117,25 +122,31 @@ def test_the_official_protocol_has_no_deviations():
     ],
 )
 def test_every_deviation_is_said(change, words):
-    (said,) = deviations(Protocol(execute=8, **change), 50, some_tasks=False)
+    (said,) = deviations(EvaluationProtocol(execute=8, **change), 50, some_tasks=False)
     assert words in said
 
 
 def test_limits_are_those_of_the_suites():
-    official = Protocol(execute=8)
+    official = EvaluationProtocol(execute=8)
     assert [official.limit(s) for s in ("libero_spatial", "libero_object_swap", "libero_10")] == [
         220, 280, 520,
     ]  # fmt: skip
-    assert Protocol(execute=8, step_limit=7).limit("libero_90") == 7
+    assert EvaluationProtocol(execute=8, step_limit=7).limit("libero_90") == 7
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("execute", 0), ("spread", -0.1), ("seed", -1), ("settle_steps", -1), ("step_limit", 0)],
+    [
+        ("execute", 0),
+        ("placement_margin", -0.1),
+        ("seed", -1),
+        ("settle_steps", -1),
+        ("step_limit", 0),
+    ],
 )
 def test_bad_protocols_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} must be"):
-        Protocol(**{"execute": 8, field: value})
+        EvaluationProtocol(**{"execute": 8, field: value})
 
 
 def test_placements_differ_from_each_other_and_from_demonstrations():
@@ -185,7 +196,5 @@ def test_the_renderer_has_a_name():
     assert len(simulator["renderer"]) > 3
 
 
-def test_causes_of_death():
-    assert worker_pool._cause(-9) == worker_pool.Killed(9)
-    assert "SIGSEGV" in str(worker_pool._cause(-11))
-    assert "exit code 3" in str(worker_pool._cause(3))
+def test_protocols_of_older_runs_are_read():
+    assert current_names({"spread": 0.1, "seed": 0}) == {"placement_margin": 0.1, "seed": 0}

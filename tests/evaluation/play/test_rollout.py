@@ -14,7 +14,7 @@ from tests.support.evaluation import PROTOCOL, play_through, trials_of
 
 def test_an_episode_asks_only_when_its_chunk_is_played():
     simulator, played = play_through(trials_of(1, 4)[3])
-    assert played.chunks == simulator.drawn == -(-len(played.actions) // PROTOCOL.execute)
+    assert played.chunks == simulator.rendered == -(-len(played.actions) // PROTOCOL.execute)
     assert len(played.actions) == PROTOCOL.step_limit or played.success
     assert played.seconds.keys() == {"reset", "render", "physics"}
 

@@ -34,7 +34,7 @@ class Killer:
 
     def __call__(self, pool, record):
         # Only those that have asked for a chunk: not the same one over and over while it starts.
-        playing = [each for each in pool.workers if each.trial is not None and each.state.any()]
+        playing = [each for each in pool.workers if each.task is not None and each.images.any()]
         busy = [each.process.pid for each in playing if each.process.pid not in self.pids]
         if busy and self.dice.random() < self.share:
             self.pids.append(self.dice.choice(busy))
@@ -136,7 +136,7 @@ def test_a_useless_chunk_is_an_error(tmp_path, answer, message):
 def test_a_run_killed_outright_goes_on(expected, tmp_path):
     script = textwrap.dedent(f"""
         import functools, pathlib
-        from tests.evaluation.samples import Sums, evaluate, trials_of
+        from tests.support.evaluation import Sums, evaluate, trials_of
         if __name__ == "__main__":
             slow = functools.partial(Sums, pause=0.02)
             evaluate(pathlib.Path({str(tmp_path)!r}), trials_of(3, 10), make=slow)
@@ -156,15 +156,15 @@ def test_a_run_killed_outright_goes_on(expected, tmp_path):
     # The kill may also have come in the middle of a line.
     with log.open("a") as stream:
         stream.write('{"suite": "libero_sp')
-    behind = log.read_text().count("\n")
-    assert behind < 30
+    logged = log.read_text().count("\n")
+    assert logged < 30
     played = []
     records, errors, _ = evaluate(
         tmp_path, trials_of(3, 10), watch=lambda pool, record: played.append(record.key)
     )
     assert not errors
     assert outcomes(records) == expected
-    assert len(played) == 30 - behind
+    assert len(played) == 30 - logged
     assert outcomes(EpisodeLog(log).records) == expected
 
 

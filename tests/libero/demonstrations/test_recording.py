@@ -15,7 +15,7 @@ SUITE, INDEX = "libero_object", 0
 class Idle:
     """Never reaches a goal."""
 
-    def act(self, observation):
+    def act(self, robot):
         return np.array([0.1, 0, 0, 0, 0, 0, -1.0])
 
     def disturbance(self, step):

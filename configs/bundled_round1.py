@@ -1,8 +1,4 @@
-"""The policy that leads where demonstrations begin with one: trained on all bundled demonstrations.
-
-python -m train.features --config configs/lead.py
-python -m train.heads --config configs/lead.py
-"""
+"""The bundled policy, first round: on all bundled demonstrations. See `make bundle`."""
 
 from pathlib import Path
 
@@ -15,7 +11,7 @@ from rfsq_jax.training.loop import LoopConfig
 def get_config() -> PolicyRun:
     """Returns the run."""
     return PolicyRun(
-        features=FeaturesRun(episodes=None, output=Path("runs/features/all")),
+        features=FeaturesRun(episodes=None, output=Path("runs/features/bundled_round1")),
         training=HeadsTraining(loop=LoopConfig(steps=5_000, steps_per_call=10, evaluate_every=500)),
-        output=Path("runs/heads/lead"),
+        output=Path("runs/heads/bundled_round1"),
     )

@@ -1,0 +1,109 @@
+"""Functions called in worker processes: one after the other, or a list of tasks shared out."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rfsq_jax.parallel.workers import Failed, Killed, Pool, Worker
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a call says on the way."""
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a call returns."""
+
+    value: Any
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker was killed or crashed before it had a result."""
+
+
+class Caller(Worker):
+    """A worker that calls `function(*task, report)` for each task that it is given."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """Starts the process.
+
+        Args:
+          function: importable by name; its last argument sends a value while it is at work.
+        """
+        super().__init__(_serve, function)
+
+    def answer(self) -> Report | Result:
+        """Waits for the next report, or for the result of its task.
+
+        Raises:
+          WorkerDiedError: if the process was killed or crashed.
+          Exception: what the function raised, with its traceback as a note.
+        """
+        match message := self.receive():
+            case Failed(reason=reason, error=Exception() as error):
+                error.add_note(f"in a worker process:\n{reason}")
+                raise error
+            case Failed(reason=reason):
+                raise WorkerDiedError(reason)
+            case Killed(signal=number):
+                name = signal.Signals(number).name
+                raise WorkerDiedError(f"a worker was killed by {name}, perhaps for lack of memory")
+            case Result():
+                self.task = None
+        return message
+
+    def result(self) -> Any:
+        """Waits for the result of its task; raises as `answer` does."""
+        while not isinstance(message := self.answer(), Result):
+            pass
+        return message.value
+
+
+def run_all(
+    function: Callable[..., Any],
+    tasks: Sequence[tuple[Any, ...]],
+    *,
+    workers: int,
+    on_report: Callable[[Any], object] = lambda value: None,
+) -> list[Any]:
+    """Calls `function(*task, report)` for every task in worker processes; returns the results.
+
+    Args:
+      function: importable by name; it may call its last argument while it is at work.
+      tasks: arguments of each call, taken up in this order.
+      workers: processes at most.
+      on_report: called here with what the function reports.
+
+    Raises:
+      WorkerDiedError: if a process was killed or crashed.
+      Exception: the first one that a call raised; the other calls are broken off.
+    """
+    waiting, results = list(range(len(tasks)))[::-1], {}
+    numbers: dict[Caller, int] = {}
+    with Pool(lambda _: Caller(function), workers) as pool:
+        while len(results) < len(tasks):
+            while waiting and (pool.idle() or pool.has_room()):
+                worker = next(iter(pool.idle()), None) or pool.start()
+                numbers[worker] = waiting.pop()
+                worker.begin(tasks[numbers[worker]])
+            for worker in pool.wait():
+                message = worker.answer()
+                if isinstance(message, Result):
+                    results[numbers[worker]] = message.value
+                else:
+                    on_report(message.value)
+    return [results[number] for number in range(len(tasks))]
+
+
+def _serve(connection: Connection, function: Callable[..., Any]) -> None:
+    while True:
+        task = connection.recv()
+        connection.send(Result(function(*task, lambda value: connection.send(Report(value)))))
