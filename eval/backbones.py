@@ -2,7 +2,7 @@
 
 python -m eval.backbones
 
-Goal objects are placed at random; a small attention readout, trained on the frozen features of a
+Goal objects are placed at random; a small attention probe, trained on the frozen features of a
 candidate, says where the goal object is. Beside it: images per second and floating-point work.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from eval.benchmarks.flops import flops_of
-from eval.studies.position_probe import fit_readout
+from eval.benchmarks.timing import fastest, flops_of
+from eval.studies.position_probe import fit_probe
 from rfsq_jax.backbones.protocol import FINAL
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig
 from rfsq_jax.backbones.small.instructions import embed_words
@@ -53,7 +52,7 @@ class ProbeConfig:
       placements: random placements per task.
       placement_margin: metres by which placement regions grow on all sides.
       held_out: share of the placements that is only measured on.
-      steps: training steps of a readout.
+      steps: training steps of a probe.
       seed: of placements and training.
       output: the run's folder; scenes that were rendered already are kept there.
     """
@@ -111,12 +110,12 @@ def render_scenes(config: ProbeConfig) -> Scenes:
 
 
 def measure(config: ProbeConfig, candidate: SmallConfig, scenes: Scenes) -> dict[str, float]:
-    """Trains a readout on a candidate's grid; error in millimetres on unseen placements."""
+    """Trains a probe on a candidate's grid; error in millimetres on unseen placements."""
     backbone = SmallBackbone(candidate)
     features = _features(backbone, scenes)
     held_out = np.arange(len(features)) % round(1 / config.held_out) == 0
     mean, std = scenes.goal[~held_out].mean(axis=0), scenes.goal[~held_out].std(axis=0)
-    predict = fit_readout(
+    predict = fit_probe(
         config.seed,
         config.steps,
         backbone.spec.depths[FINAL],
@@ -189,44 +188,28 @@ def _cost(backbone: SmallBackbone, scenes: Scenes, batch: int = 16) -> dict[str,
     seen = scenes.images[:batch], scenes.instructions[:batch], scenes.state[:batch]
     inputs = backbone.prepare(Observations(*seen))
     run = jax.jit(lambda params, inputs: backbone.late(params, backbone.early(params, inputs)[1]))
-    jax.block_until_ready(run(backbone.params, inputs))
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        jax.block_until_ready(run(backbone.params, inputs))
-        times.append(time.perf_counter() - start)
     images = len(inputs["images"]) * backbone.spec.cameras
     return {
-        "images_per_second": images / min(times),
+        "images_per_second": images / fastest(lambda: run(backbone.params, inputs)),
         "mflops_per_image": flops_of(run, backbone.params, inputs) / images / 1e6,
     }
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    header = [
-        "pixels",
-        "stage",
-        "tokens",
-        "median mm",
-        "RMSE mm",
-        "of the mean",
-        "images/s",
-        "MFLOP",
-    ]
-    body = [
-        [
-            str(row["resolution"]),
-            str(row["final_stage"]),
-            str(2 * row["grid"] ** 2),
-            f"{row['median_mm']:.1f}",
-            f"{row['rmse_mm']:.1f}",
-            f"{row['rmse_of_the_mean_mm']:.1f}",
-            f"{row['images_per_second']:.0f}",
-            f"{row['mflops_per_image']:.0f}",
-        ]
-        for row in rows
-    ]
-    return format_table(header, body)
+    columns = {
+        "pixels": "{resolution}",
+        "stage": "{final_stage}",
+        "tokens": "{tokens}",
+        "median mm": "{median_mm:.1f}",
+        "RMSE mm": "{rmse_mm:.1f}",
+        "of the mean": "{rmse_of_the_mean_mm:.1f}",
+        "images/s": "{images_per_second:.0f}",
+        "MFLOP": "{mflops_per_image:.0f}",
+    }
+    shown = [{**row, "tokens": 2 * row["grid"] ** 2} for row in rows]
+    return format_table(
+        list(columns), [[cell.format(**row) for cell in columns.values()] for row in shown]
+    )
 
 
 if __name__ == "__main__":

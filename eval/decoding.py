@@ -16,23 +16,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from eval.benchmarks.timing import Spread, busy_note, take_turns
 from eval.studies import decoding_cost as cost
 from eval.studies.decoding_figure import draw
-from eval.studies.decoding_frames import Frames, measure_frames
+from eval.studies.decoding_frames import (
+    acceptance_figures,
+    exit_curve,
+    measure_frames,
+    spread_rows,
+)
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads.decoding import Acceptance
-from rfsq_jax.heads.early_exit import (
-    MAX_EXCESS,
-    NEVER,
-    Cost,
-    CurvePoint,
-    calibrate_threshold,
-    curve,
-)
+from rfsq_jax.heads.early_exit import MAX_EXCESS, NEVER, Cost, CurvePoint
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.policies.token_policy import TokenPolicy
@@ -45,7 +41,6 @@ from rfsq_jax.runs.tables import format_table
 
 COMMAND = "eval.decoding"
 LARGEST_TIME, LARGEST_ERROR = 0.7, 1.03
-EXIT_SHARES = tuple(np.linspace(0.0, 1.0, 21).tolist())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,45 +138,6 @@ def run(
     }, points
 
 
-def spread_rows(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
-    """At most `count` of the rows, spread evenly."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-
-
-def exit_curve(
-    frames: Frames, episode: Int[np.ndarray, " n"], max_excess: float, flops: Cost, seconds: Cost
-) -> tuple[CurvePoint, list[CurvePoint]]:
-    """Chooses the threshold on every second episode.
-
-    Returns:
-      the chosen threshold's point and the whole curve, both measured on the other episodes.
-    """
-    first = np.isin(episode, np.unique(episode)[::2])
-    threshold = calibrate_threshold(*_exit_columns(frames, first), max_excess)
-    shown = _exit_columns(frames, ~first)
-    ranked = np.sort(shown[0])[::-1]
-    places = [round(share * len(ranked)) for share in EXIT_SHARES]
-    thresholds = [float(ranked[place - 1]) if place else NEVER for place in places]
-    chosen, *points = curve(*shown, [threshold, *thresholds], flops, seconds)
-    return chosen, points
-
-
-def acceptance_figures(
-    frames: Frames, acceptance: Acceptance, parts: PolicyParts
-) -> dict[str, Any]:
-    """Shares of the draft's proposals that the main head would have said itself."""
-    chunks, codes = len(frames.identical), parts.shape.codes
-    return {
-        "chunks": chunks,
-        "identical": int(frames.identical.sum()),
-        "tokens_per_layer": (acceptance.tokens / (chunks * codes.horizon * codes.dim)).tolist(),
-        "steps": (acceptance.steps / chunks).tolist(),
-        "whole_chunks": float(acceptance.chunks / chunks),
-    }
-
-
 def speculation_text(figures: dict[str, Any]) -> str:
     """Says whether speculation is lossless, and what it accepts."""
     same, chunks = figures["identical"], figures["chunks"]
@@ -224,12 +180,6 @@ def verdict(points: Sequence[CurvePoint], chosen: CurvePoint) -> str:
         f"the time (at most {LARGEST_TIME:.0%} wanted) at {chosen.error:.1%} of the error (at most "
         f"{LARGEST_ERROR:.0%}); {len(on_curve)} of {len(points)} points of the curve do both"
     )
-
-
-def _exit_columns(
-    frames: Frames, chosen: Bool[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    return frames.confidence[chosen], frames.error_draft[chosen], frames.error_main[chosen]
 
 
 if __name__ == "__main__":

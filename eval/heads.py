@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.studies.heads_figures import measure_policy
 from rfsq_jax.policies.files import load_policy
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.files import read_json
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.training.heads import report
+from rfsq_jax.training.heads.evaluation import measure_policy
 
 COMMAND = "eval.heads"
 PICTURE = "heads.png"

@@ -32,7 +32,7 @@ from eval.benchmarks.openvla.report import (
     rates,
     timing_figures,
 )
-from eval.benchmarks.timing import Work, busy_note, take_turns
+from eval.benchmarks.timing import Work, busy_note, repeated, take_turns
 from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import (
@@ -179,17 +179,6 @@ def compile_program(
     jitted = jax.jit(lambda params, *inputs: function(params, sizes, *inputs))
     compiled = jitted.lower(params, *inputs).compile()
     return compiled, time.perf_counter() - started
-
-
-def repeated(call: Callable[[], Any], calls: int) -> Work:
-    """The call several times over, each waited for, as a robot waits."""
-
-    def work() -> int:
-        for _ in range(calls):
-            jax.block_until_ready(call())
-        return calls
-
-    return work
 
 
 def preprocessing(images: int, size: int) -> Callable[[], Any]:

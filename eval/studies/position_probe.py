@@ -1,4 +1,4 @@
-"""A small attention readout that says where the named object is.
+"""A small attention probe that says where the named object is.
 
 Axes: B batch · N, M scenes · S feature tokens · E their width.
 """
@@ -21,7 +21,7 @@ from rfsq_jax.heads.config import TrunkConfig
 from rfsq_jax.heads.trunk import Trunk
 
 
-class Readout(nnx.Module):
+class PositionProbe(nnx.Module):
     """Where the named object is, from feature tokens."""
 
     def __init__(self, depth: Depth, *, rngs: nnx.Rngs) -> None:
@@ -33,7 +33,7 @@ class Readout(nnx.Module):
         return self.out(self.trunk(features, jnp.zeros((len(features), 8))))[:, 0]
 
 
-def fit_readout(
+def fit_probe(
     seed: int,
     steps: int,
     depth: Depth,
@@ -41,7 +41,7 @@ def fit_readout(
     goal: Float[np.ndarray, "n 2"],
 ) -> Callable[[Float[np.ndarray, "m s e"]], Float[np.ndarray, "m 2"]]:
     """Trains on standardised places of the named objects; returns features -> places."""
-    graph, params = nnx.split(Readout(depth, rngs=nnx.Rngs(seed)))
+    graph, params = nnx.split(PositionProbe(depth, rngs=nnx.Rngs(seed)))
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-3, steps // 10, steps)
     optimizer = optax.adamw(schedule, weight_decay=0.05)
 

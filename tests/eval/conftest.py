@@ -1,31 +1,14 @@
-"""A small file of smooth demonstrations on the lattice that LIBERO's recorded actions lie on."""
+"""A small file of recorded actions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-
-@pytest.fixture(scope="session")
-def episodes() -> list[np.ndarray]:
-    """Twelve episodes float32 [20 to 31, 7]."""
-    rng = np.random.default_rng(0)
-    return [_episode(rng, 20 + index) for index in range(12)]
+from tests.support.recorded_actions import smooth_episodes, write_actions
 
 
 @pytest.fixture(scope="session")
-def actions_file(episodes, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("actions") / "demos.npz"
-    np.savez(path, actions=np.concatenate(episodes), lengths=[len(e) for e in episodes])
-    return path
-
-
-def _episode(rng: np.random.Generator, steps: int) -> np.ndarray:
-    time = np.arange(steps)[:, None] / 20
-    phase, speed = rng.uniform(0, 6, (1, 6)), rng.uniform(1, 5, (1, 6))
-    counts = np.rint(200 * np.sin(speed * time + phase))
-    gripper = np.where(time > steps / 40, 1.0, -1.0)
-    unit = np.array([0.9375] * 3 + [0.375] * 3) / 350
-    return np.concatenate([counts * unit, gripper], axis=1).astype(np.float32)
+def actions_file(tmp_path_factory) -> Path:
+    return write_actions(tmp_path_factory.mktemp("actions") / "demos.npz", smooth_episodes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 
 from eval import decoding
 from eval.studies.decoding_cost import count_flops
-from eval.studies.decoding_frames import Frames, measure_frames
+from eval.studies.decoding_frames import (
+    EXIT_SHARES,
+    Frames,
+    exit_curve,
+    measure_frames,
+    spread_rows,
+)
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
@@ -125,15 +132,17 @@ def test_flops_grow_from_exit_to_full_to_stay(parts):
 
 def test_the_threshold_is_chosen_on_every_second_episode_and_measured_on_the_others():
     (all_frames, episode), cost = frames(), Cost(1.0, 0.5, 1.1)
-    chosen, points = decoding.exit_curve(all_frames, episode, 0.03, cost, cost)
+    chosen, points = exit_curve(all_frames, episode, 0.03, cost, cost)
     odd = episode % 2 == 1
-    changed = all_frames._replace(error_draft=np.where(odd, 9.0, all_frames.error_draft))
-    other, _ = decoding.exit_curve(changed, episode, 0.03, cost, cost)
+    changed = dataclasses.replace(
+        all_frames, error_draft=np.where(odd, 9.0, all_frames.error_draft)
+    )
+    other, _ = exit_curve(changed, episode, 0.03, cost, cost)
     assert other.threshold == chosen.threshold
     exits = odd & (all_frames.confidence >= chosen.threshold)
     assert chosen.exit_share == pytest.approx(exits.sum() / odd.sum())
     assert other.error > 2 * chosen.error
-    assert [point.exit_share for point in points] == pytest.approx(decoding.EXIT_SHARES, abs=0.02)
+    assert [point.exit_share for point in points] == pytest.approx(EXIT_SHARES, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +157,8 @@ def test_the_verdict_asks_for_saved_time_and_a_small_error(seconds, error, word)
 
 def test_rows_are_spread_over_all_episodes():
     rows = np.arange(100, 200)
-    np.testing.assert_array_equal(decoding.spread_rows(rows, 500), rows)
-    few = decoding.spread_rows(rows, 5)
+    np.testing.assert_array_equal(spread_rows(rows, 500), rows)
+    few = spread_rows(rows, 5)
     assert (few[0], few[-1], len(few)) == (100, 199, 5)
 
 

@@ -1,13 +1,21 @@
-"""Accelerators to compile for that need not be there."""
+"""Compiles OpenVLA for accelerators that need not be there."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from eval.benchmarks.openvla.programs import abstract_inputs
+from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.layout import RULES, abstract_params
+from rfsq_jax.parallel.sharding import batch_sharding, tree_shardings
 from rfsq_jax.runs.checks import NotInstalledError
 
 H100 = "h100"
@@ -58,6 +66,28 @@ def devices_of(topology: str) -> list[Any]:
 def compiler_options(topology: str) -> dict[str, Any]:
     """Options without which the compiler would want the device."""
     return {"xla_gpu_autotune_level": 0} if topology == H100 else {}
+
+
+def compile_for(
+    mesh: Mesh,
+    model: OpenVLAConfig,
+    images: int,
+    function: Callable[..., Any],
+    prompt: int,
+    batch: int,
+    options: dict[str, Any],
+    dtype: Any = jnp.bfloat16,
+) -> Any:
+    """A program for the mesh, with the parameters where `layout.RULES` puts them."""
+    params = abstract_params(model, dtype)
+    inputs = abstract_inputs(model, images, prompt, batch, dtype)
+    shardings = tree_shardings(params, mesh, RULES), (batch_sharding(mesh),) * len(inputs)
+    jitted = jax.jit(
+        lambda params, inputs: function(params, model, *inputs),
+        in_shardings=shardings,
+        out_shardings=None if mesh.size > 1 else NamedSharding(mesh, PartitionSpec()),
+    )
+    return jitted.lower(params, inputs).compile(compiler_options=options)
 
 
 def _require(module: str, extra: str, topology: str) -> None:
