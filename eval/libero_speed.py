@@ -10,7 +10,6 @@ before the clock starts. The actions of both must agree to the last bit.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 import tempfile
 import time
@@ -19,18 +18,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval.benchmarks.timing import Spread, busy_note, ratio
+from eval.benchmarks.usual_loop import Hashes, UsualLoop
 from rfsq_jax.evaluation.libero import LiberoEvaluation
 from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.protocol import Trial
 from rfsq_jax.evaluation.settings import LiberoOptions
-from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
-from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
-from rfsq_jax.libero.tasks import Task, get_task, official_init_states
-from rfsq_jax.policies import Observations, Policy
+from rfsq_jax.libero.tasks import Task, get_task
+from rfsq_jax.policies import Policy
 from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse, user_errors
@@ -42,7 +37,6 @@ COMMAND = "eval.libero_speed"
 USUAL = "usual loop"
 WANTED = 5.0
 
-Hashes = dict[int, str]
 Contestant = Callable[[Sequence[Trial]], Hashes]
 
 
@@ -70,56 +64,6 @@ class SpeedConfig(PolicyOptions):
         require_positive(self, "episodes", "rounds")
         fits = self.workers != () and min(self.workers) >= 1
         require(fits, "workers", "sizes of at least 1", self.workers)
-
-
-class UsualLoop:
-    """The evaluation loop that everyone has, around the stock environment."""
-
-    def __init__(self, task: Task, policy: Policy) -> None:
-        """Builds the stock environment."""
-        from libero.libero.envs import OffScreenRenderEnv
-
-        size = policy.backbone.spec.image_size
-        self._task, self._policy = task, policy
-        self._states = official_init_states(task)
-        with quiet():
-            self._env: Any = OffScreenRenderEnv(
-                bddl_file_name=str(task.bddl_file), camera_heights=size, camera_widths=size
-            )
-        self._env.seed(0)
-
-    def __call__(self, trials: Sequence[Trial]) -> Hashes:
-        """Plays trials in order, each after the one with the number before it."""
-        return {trial.number: self._play(trial) for trial in trials}
-
-    def close(self) -> None:
-        """Frees the environment."""
-        self._env.close()
-
-    def _play(self, trial: Trial) -> str:
-        with quiet():
-            self._env.reset()
-        shown = self._env.set_init_state(self._states[trial.number])
-        for _ in range(10):
-            shown, *_ = self._env.step(NO_OP.tolist())
-        actions: list[np.ndarray] = []
-        while len(actions) < self._task.step_limit:
-            for action in self._policy.act(self._observations(shown))[0]:
-                shown, _, done, _ = self._env.step(action)
-                actions.append(action)
-                if done or len(actions) == self._task.step_limit:
-                    return hashlib.sha256(np.stack(actions).tobytes()).hexdigest()
-        raise AssertionError("the loop ends inside")
-
-    def _observations(self, shown: dict[str, Any]) -> Observations:
-        images = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
-        rotation = axis_angle_from_quaternion(shown["robot0_eef_quat"])
-        state = np.concatenate([shown["robot0_eef_pos"], rotation, shown["robot0_gripper_qpos"]])
-        return Observations(
-            images=np.stack(images)[None],
-            instructions=[self._task.instruction],
-            state=state[None].astype(np.float32),
-        )
 
 
 class Ours:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eval import backbones
+from eval.studies import position_probe
 from rfsq_jax.backbones.small import SmallConfig
 
 
@@ -17,7 +18,7 @@ def scenes():
     for image, (x, y) in zip(images, goal, strict=True):
         row, column = int(56 * y), int(56 * x)
         image[:, row : row + 8, column : column + 8] = 255
-    return backbones.Scenes(images, np.zeros((40, 8), np.float32), goal, ["find it"] * 40)
+    return position_probe.Scenes(images, np.zeros((40, 8), np.float32), goal, ["find it"] * 40)
 
 
 def test_it_finds_a_white_square_and_leaves_its_figures(scenes, tmp_path, monkeypatch, capsys):
@@ -35,4 +36,4 @@ def test_it_finds_a_white_square_and_leaves_its_figures(scenes, tmp_path, monkey
 
 def test_options_validate_themselves():
     with pytest.raises(ValueError, match="placements must be at least 1"):
-        backbones.ProbeConfig(placements=0)
+        position_probe.ProbeConfig(placements=0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eval import openvla_memory
+from eval.benchmarks.openvla import memory
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY
 from rfsq_jax.runs.files import read_json
@@ -20,7 +21,7 @@ from tests.support.commands import refusal
 def folder(tmp_path: Path) -> Path:
     checkpoint = tmp_path / "sparse"
     checkpoint.mkdir()
-    openvla_memory.write_sparse(checkpoint, TINY)
+    memory.write_sparse(checkpoint, TINY)
     return checkpoint
 
 
@@ -36,17 +37,17 @@ def test_sparse_files_are_a_whole_checkpoint(folder: Path) -> None:
 
 def test_shards_are_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvla_memory, "SHARD_BYTES", 50_000)
-    openvla_memory.write_sparse(folder, TINY)
+    memory.write_sparse(folder, TINY)
     assert len(list(folder.glob("*.safetensors"))) > 2
     assert load(folder)[0] == TINY
 
 
 def test_what_is_held_is_sampled() -> None:
-    with openvla_memory.sampled_peak() as peak:
+    with memory.sampled_peak() as peak:
         before = peak[0]
         held = np.ones(2**24)
-        during = openvla_memory.held_bytes()
-        time.sleep(20 * openvla_memory.PERIOD)
+        during = memory.held_bytes()
+        time.sleep(20 * memory.PERIOD)
         del held
     assert peak[0] >= during >= before + 2**26
 

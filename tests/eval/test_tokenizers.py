@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.studies.tokenizer_candidates import TokenizersConfig, load_chunks
 from eval.studies.tokenizer_figure import full_codes
-from eval.tokenizers import TokenizersConfig, load_chunks, main, run
+from eval.tokenizers import main, run
 from tests.support.commands import refusal
 
 

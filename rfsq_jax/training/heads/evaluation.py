@@ -89,13 +89,10 @@ def make_predict(
 
 def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> HeldOut:
     """Runs all rows in blocks of one size."""
-    places = np.arange(len(data))
     blocks = []
-    for start in range(0, len(places), BLOCK):
-        block = places[start : start + BLOCK]
-        padded = np.resize(block, BLOCK)
-        result = jax.device_get(predict(params, data.read(padded)))
-        blocks.append(result)
+    for start in range(0, len(data), BLOCK):
+        rows = np.resize(np.arange(start, min(start + BLOCK, len(data))), BLOCK)
+        blocks.append(jax.device_get(predict(params, data.read(rows))))
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
     return jax.tree.map(lambda leaf: leaf[: len(data)], joined)
 
