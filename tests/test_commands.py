@@ -43,6 +43,7 @@ def test_every_command_is_tried():
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_of_the_user_is_one_line_and_code_2(command, tmp_path, capsys):
     main = importlib.import_module(command).main
-    line = refusal(main, [*MISTAKES[command], "--output", str(tmp_path / "run")], capsys)
+    output = [] if command == "eval.failures" else ["--output", str(tmp_path / "run")]
+    line = refusal(main, [*MISTAKES[command], *output], capsys)
     assert line.startswith(f"{command}: ")
     assert not (tmp_path / "run").exists()
