@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "rfsq_jax"
 FLOORS = (
-    ("runs", "parallel"),
+    ("parallel",),
+    ("runs",),
     ("interop",),
     ("rfsq",),
     ("data",),
