@@ -31,7 +31,8 @@ from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.bins import BinTokenizer
-from rfsq_jax.tokenizers.fast import FastTokenizer, to_coefficients
+from rfsq_jax.tokenizers.fast import FastTokenizer
+from rfsq_jax.tokenizers.fast_transform import to_coefficients
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig

@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.runs.checks import require, require_known
-from rfsq_jax.tokenizers.protocol import ActionTokenizer, check_ids, is_flat_ids
+from rfsq_jax.runs.checks import require
+from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 
 def bin_edges(num_bins: int) -> Float[np.ndarray, " edges"]:
@@ -58,11 +59,10 @@ class BinTokenizer(ActionTokenizer):
 
     @classmethod
     def fit_chunks(
-        cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"], **options: Any
+        cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"], *, num_bins: int = 256
     ) -> BinTokenizer:
-        """Nothing is measured but the space; the option is `num_bins`."""
-        require_known(options, ("num_bins",), "option of kind 'bins'")
-        return cls(space, **options)
+        """Nothing is measured but the space."""
+        return cls(space, num_bins)
 
     @classmethod
     def from_parts(

@@ -18,65 +18,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.runs.checks import require, require_known
-from rfsq_jax.tokenizers.protocol import ActionTokenizer, check_ids, is_flat_ids
+from rfsq_jax.runs.checks import require
+from rfsq_jax.tokenizers.fast_transform import (
+    LARGEST_ALPHABET,
+    from_coefficients,
+    from_text,
+    to_coefficients,
+    to_text,
+    train_bpe,
+)
+from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 if TYPE_CHECKING:
     import tokenizers
-
-# chr() of the surrogate range is no text, so an alphabet must end before it.
-LARGEST_ALPHABET = 0xD800
-
-
-def to_coefficients(x: Float[np.ndarray, "b t a"], scale: float) -> Int[np.ndarray, "b t a"]:
-    """Returns the rounded, scaled cosine coefficients over time."""
-    import scipy.fft
-
-    spectrum = scipy.fft.dct(x.astype(np.float64), axis=1, norm="ortho")
-    return np.rint(np.asarray(spectrum) * scale).astype(np.int32)
-
-
-def from_coefficients(
-    coefficients: Int[np.ndarray, "b t a"], scale: float
-) -> Float[np.ndarray, "b t a"]:
-    """Returns the float32 values over time of rounded coefficients."""
-    import scipy.fft
-
-    return np.asarray(scipy.fft.idct(coefficients / scale, axis=1, norm="ortho"), np.float32)
-
-
-def to_text(coefficients: Int[np.ndarray, "t a"], min_coefficient: int) -> str:
-    """Writes one character per coefficient, lowest frequency first, dims interleaved."""
-    return "".join(map(chr, (coefficients - min_coefficient).ravel().tolist()))
-
-
-def from_text(text: str, min_coefficient: int) -> Int[np.ndarray, " n"]:
-    """Reads the coefficients that `to_text` wrote."""
-    return np.array([ord(character) for character in text], np.int32) + min_coefficient
-
-
-def train_bpe(texts: Iterable[str], alphabet: int, vocab_size: int) -> tokenizers.Tokenizer:
-    """Learns byte-pair merges over chr(0) .. chr(alphabet - 1), whole chunks at a time."""
-    from tokenizers import Tokenizer, models, trainers
-
-    bpe = Tokenizer(models.BPE())
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        show_progress=False,
-        special_tokens=[],
-        initial_alphabet=[chr(index) for index in range(alphabet)],
-        limit_alphabet=alphabet,
-    )
-    bpe.train_from_iterator(texts, trainer=trainer)
-    return bpe
 
 
 class FastTokenizer(ActionTokenizer):
@@ -118,7 +80,6 @@ class FastTokenizer(ActionTokenizer):
         scale: float = 10.0,
         vocab_size: int = 1024,
         clip_coefficients: bool = False,
-        **options: Any,
     ) -> FastTokenizer:
         """Learns the alphabet and the merges of checked chunks in robot units.
 
@@ -128,13 +89,10 @@ class FastTokenizer(ActionTokenizer):
           scale: see the class.
           vocab_size: ids at most; fewer where the chunks repeat too little.
           clip_coefficients: see the class.
-          options: none are known.
 
         Raises:
           ValueError: if the alphabet alone exceeds `vocab_size`, or an option is bad.
         """
-        known = ("scale", "vocab_size", "clip_coefficients")
-        require_known(options, known, "option of kind 'fast'")
         require(math.isfinite(scale) and scale > 0, "scale", "positive and finite", scale)
         require(vocab_size >= 1, "vocab_size", "at least 1", vocab_size)
         coefficients = to_coefficients(space.normalization.normalize(chunks), scale)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +25,7 @@ from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.runs.checks import require_known
 from rfsq_jax.runs.trees import flatten
 
 
@@ -114,6 +116,8 @@ class ActionTokenizer(abc.ABC):
         chosen = tokenizer_class(kind or getattr(cls, "kind", "step"))
         if not issubclass(chosen, cls):
             raise ValueError(f"kind must be {cls.kind!r}, that of {cls.__name__}, got {kind!r}")
+        known = inspect.signature(chosen.fit_chunks).parameters
+        require_known(options, list(known)[2:], f"option of kind {chosen.kind!r}")
         space = ActionSpace.fit(actions, spec)
         fitted = chosen.fit_chunks(space, space.check(actions)[0], **options)
         assert isinstance(fitted, cls), "a kind's class fits its own"
@@ -122,7 +126,7 @@ class ActionTokenizer(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def fit_chunks(
-        cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"], **options: Any
+        cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"], *_: Any, **options: Any
     ) -> ActionTokenizer:
         """Fits one of this kind to checked chunks in robot units; `fit` calls it."""
 
@@ -223,30 +227,3 @@ class ActionTokenizer(abc.ABC):
         for path, leaf in sorted(flatten(jax.device_get(self.arrays())).items()):
             digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()[:16]
-
-
-def is_flat_ids(tokens: Any) -> bool:
-    """Whether the tokens are lists of flat ids, one per chunk, as a call returns them."""
-    if not _is_list(tokens) or not tokens:
-        return False
-    return all(_is_list(ids) and not any(_is_list(each) for each in ids) for ids in tokens)
-
-
-def check_ids(ids: Any, vocab_size: int, name: str = "tokens") -> Int[np.ndarray, "..."]:
-    """Returns tokens as an integer array.
-
-    Raises:
-      TypeError: if they are not integers.
-      ValueError: if one is outside [0, vocab_size).
-    """
-    values = np.asarray(ids)
-    if values.size and not np.issubdtype(values.dtype, np.integer):
-        raise TypeError(f"{name} must be integers, got {values.dtype}")
-    if values.size and (values.min() < 0 or values.max() >= vocab_size):
-        got = f"{values.min()} to {values.max()}"
-        raise ValueError(f"{name} must be in [0, {vocab_size}), got {got}")
-    return values.astype(np.int64)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)

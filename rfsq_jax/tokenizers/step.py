@@ -26,7 +26,8 @@ from rfsq_jax.runs.trees import Params
 from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.tokenizers.protocol import ActionTokenizer, is_flat_ids
+from rfsq_jax.tokenizers.ids import is_flat_ids
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 if TYPE_CHECKING:
     from rfsq_jax.training.autoencoder.training import TrainingConfig
@@ -106,7 +107,6 @@ class StepTokenizer(ActionTokenizer):
         chunks: Float[np.ndarray, "b t a"],
         *,
         training: TrainingConfig | None = None,
-        **options: Any,
     ) -> StepTokenizer:
         """Trains on checked chunks in robot units.
 
@@ -115,12 +115,10 @@ class StepTokenizer(ActionTokenizer):
           chunks: float32 [B, T, A].
           training: how; by default 20,000 steps of the default recipe, and networks that grow with
             the number of dims.
-          options: none are known.
         """
         from rfsq_jax.training.autoencoder import training as trainer
         from rfsq_jax.training.loop import LoopConfig
 
-        require(not options, "options", "training, of kind 'step'", ", ".join(options))
         if training is None:
             model = AutoencoderConfig.for_actions(space.action_dim)
             loop = LoopConfig(steps=FIT_STEPS, evaluate_every=FIT_STEPS)

@@ -18,7 +18,7 @@ from rfsq_jax.policies import Observations
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.tokenizers import registry
-from rfsq_jax.tokenizers.protocol import check_ids
+from rfsq_jax.tokenizers.ids import check_ids
 from rfsq_jax.training.heads import evaluation
 from rfsq_jax.training.heads import training as trainer
 from rfsq_jax.training.heads.data import HeadsData

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rfsq_jax.tokenizers.fast import (
-    FastTokenizer,
+from rfsq_jax.tokenizers.fast import FastTokenizer
+from rfsq_jax.tokenizers.fast_transform import (
     from_coefficients,
     from_text,
     to_coefficients,

@@ -52,14 +52,6 @@ PREPROCESSING = (
 )
 
 
-Options = OpenVLAOptions
-
-
-def make(name: str, options: OpenVLAOptions, path: str | Path | None) -> OpenVLABackbone:
-    """The backbone, see `backbones.get_backbone`."""
-    return OpenVLABackbone(name, options, path)
-
-
 class OpenVLABackbone:
     """See the module; implements `backbones.protocol.Backbone`.
 
@@ -197,6 +189,10 @@ def _mesh_of(chips: int) -> Mesh:
     devices = jax.local_devices()
     require(chips <= len(devices), "chips", f"at most {len(devices)}, as there are", chips)
     return make_mesh(data=1, tensor=chips, devices=devices[:chips])
+
+
+# What `backbones.get_backbone` asks for.
+Options, make = OpenVLAOptions, OpenVLABackbone
 
 
 def _config_of(name: str, folder: Path) -> OpenVLAConfig:

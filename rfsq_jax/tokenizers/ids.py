@@ -1,0 +1,36 @@
+"""Ids as a call returns them: flat lists, one per chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+
+def is_flat_ids(tokens: Any) -> bool:
+    """Whether the tokens are lists of flat ids, one per chunk, as a call returns them."""
+    if not _is_list(tokens) or not tokens:
+        return False
+    return all(_is_list(ids) and not any(_is_list(each) for each in ids) for ids in tokens)
+
+
+def check_ids(ids: Any, vocab_size: int, name: str = "tokens") -> Int[np.ndarray, "..."]:
+    """Returns tokens as an integer array.
+
+    Raises:
+      TypeError: if they are not integers.
+      ValueError: if one is outside [0, vocab_size).
+    """
+    values = np.asarray(ids)
+    if values.size and not np.issubdtype(values.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, got {values.dtype}")
+    if values.size and (values.min() < 0 or values.max() >= vocab_size):
+        got = f"{values.min()} to {values.max()}"
+        raise ValueError(f"{name} must be in [0, {vocab_size}), got {got}")
+    return values.astype(np.int64)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
