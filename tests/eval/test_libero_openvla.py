@@ -164,11 +164,11 @@ def test_heads_on_oft_from_pictures_to_an_episode(
 
 CONFIG = """
 from pathlib import Path
-from rfsq_jax.features.run import FeaturesRun
+from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
-from rfsq_jax.training.heads import HeadsTraining
+from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.policy_run import PolicyRun
 
 TRUNK = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ import numpy as np
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Question, Server
 from rfsq_jax.evaluation.play.rollout import play
-from rfsq_jax.evaluation.play.run import Evaluation
+from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS, Evaluation
 from rfsq_jax.evaluation.play.worker import Job, MakeSimulator
 from rfsq_jax.evaluation.play.worker_pool import Pool
 from rfsq_jax.evaluation.protocol import Protocol, Trial, placement_seed
+from tests.support.processes import wait_to_be_killed
 
 SIZE, CAMERAS = 8, 2
 PROTOCOL = Protocol(execute=4, starts="random", step_limit=24, image_size=SIZE)
@@ -51,15 +51,15 @@ class Fault:
         if self.kind == "exit":
             os._exit(3)
         if self.kind == "hang":
-            time.sleep(60)
+            wait_to_be_killed()
         os.kill(os.getpid(), signal.SIGSEGV if self.kind == "crash" else signal.SIGKILL)
 
 
 class Sums:
     """State adds up actions; reaching a distance that depends on the trial is success."""
 
-    def __init__(self, suite, task, image_size, fault=None, pause=0.0):
-        self.size, self.fault, self.pause = image_size, fault, pause
+    def __init__(self, suite, task, image_size, fault=None):
+        self.size, self.fault = image_size, fault
         self.drawn = 0
 
     def begin(self, trial, protocol):
@@ -71,7 +71,6 @@ class Sums:
 
     def step(self, action):
         self.steps += 1
-        time.sleep(self.pause)
         if self.fault is not None and self.trial == self.fault.trial and self.steps == 5:
             self.fault.strike()
         self.state[:7] += np.float32(0.25) * action
@@ -141,7 +140,7 @@ def evaluate(
     batch: int = 1,
     actor: Any = None,
     watch: Any = None,
-    patience: float = 60.0,
+    patience: float = PATIENCE_SECONDS,
 ):
     """Plays trials; returns the log's records, the errors and the evaluation."""
     log = EpisodeLog(folder / "episodes.jsonl")
