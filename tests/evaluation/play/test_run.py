@@ -39,7 +39,7 @@ class Killer(Pushes):
         chunk = super().act(observations)
         if self.calls % self.every == 0 and len(self.pids) < self.kills:
             # Sorted by age, for the dice; each still has a trial while questions come so early.
-            workers = sorted(each.pid for each in multiprocessing.active_children())
+            workers = sorted(each.pid or 0 for each in multiprocessing.active_children())
             self.pids.append(self.dice.choice(workers))
             os.kill(self.pids[-1], signal.SIGKILL)
         return chunk
