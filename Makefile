@@ -3,6 +3,8 @@ EXTRAS ?= sim,small,openvla,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Each module stays on one worker, in the order of tests/conftest.py.
+WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: train policy test test-slow lint format types bundle clean
 
@@ -17,10 +19,10 @@ policy: $(STAMP)
 	$(BIN)/python -m train.draft --policy runs/heads/small/policy
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest $(WORKERS) -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,11 +1,25 @@
 """Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
+import atexit
+import ctypes
+import gc
 import os
+import sys
+import tempfile
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # What several modules, workers or commands compile alike is compiled once in a run; the folder
+    # is a fresh one, so that nothing of another run is tested.
+    programs = tempfile.TemporaryDirectory(prefix="rfsq-jax-programs-")
+    atexit.register(programs.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 from collections.abc import Iterator
 
@@ -21,6 +35,43 @@ from rfsq_jax.data.episodes import Episode
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True)
 hypothesis.settings.load_profile("ci")
+
+TESTS = Path(__file__).parent
+SIMULATED = (
+    "test_end_to_end.py",
+    "libero/",
+    "evaluation/analysis/test_failure_modes.py",
+    "evaluation/play/test_libero_simulator.py",
+    "features/test_images.py",
+    "train/test_demos.py",
+)
+"""One worker holds all simulators, a quarter of a gigabyte each, and begins with them."""
+
+LONG = ("training/", "rfsq/", "train/", "eval/")
+"""These come next, so that the workers end at about the same time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps each module on one worker, for its fixtures and its compiled programs."""
+    order = (*SIMULATED, *LONG)
+    places = {}
+    for item in items:
+        path = item.path.relative_to(TESTS).as_posix()
+        place = next((k for k, each in enumerate(order) if path.startswith(each)), len(order))
+        places[item] = place
+        item.add_marker(pytest.mark.xdist_group("sim" if place < len(SIMULATED) else path))
+    items.sort(key=places.__getitem__)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """Gives a module's compiled programs back: some megabytes each, and there are thousands."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def smooth_actions(steps: int, seed: int) -> np.ndarray:

@@ -81,6 +81,8 @@ ae.main(sys.argv[1:])
 """
 
 
+# Faster tests of the same: tests/training/autoencoder, where a run is stopped by an error.
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_the_same(finished, tmp_path):
     output, _ = finished
     running = subprocess.Popen(
