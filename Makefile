@@ -3,8 +3,6 @@ EXTRAS ?= sim,small,openvla,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Each module stays on one worker, in the order of tests/conftest.py.
-WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: train policy test test-slow lint format types bundle clean
 
@@ -19,10 +17,10 @@ policy: $(STAMP)
 	$(BIN)/python -m train.draft --policy runs/heads/small/policy
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(WORKERS)
+	$(BIN)/python -m pytest -n 2
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
@@ -51,17 +52,29 @@ LONG = ("training/", "rfsq/", "train/", "eval/")
 """These come next, so that the workers end at about the same time."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps each module on one worker, for its fixtures and its compiled programs."""
+    """Sorts modules by their place in SIMULATED and LONG; the others come last."""
     order = (*SIMULATED, *LONG)
-    places = {}
-    for item in items:
+
+    def place(item: pytest.Item) -> int:
         path = item.path.relative_to(TESTS).as_posix()
-        place = next((k for k, each in enumerate(order) if path.startswith(each)), len(order))
-        places[item] = place
-        item.add_marker(pytest.mark.xdist_group("sim" if place < len(SIMULATED) else path))
-    items.sort(key=places.__getitem__)
+        return next((k for k, each in enumerate(order) if path.startswith(each)), len(order))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps each module on one worker, for its fixtures and its compiled programs."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0].removeprefix("tests/")
+            return "simulators" if path.startswith(SIMULATED) else path
+
+    config.option.loadscopereorder = False
+    return Modules(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)
