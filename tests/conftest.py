@@ -104,6 +104,13 @@ def unchecked_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture
+def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands of which sharding is no part; for eight devices all compiles longer."""
+    first = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: first)
+
+
 @pytest.fixture(scope="session")
 def episodes() -> list[Episode]:
     """Twelve short synthetic episodes of three instructions."""

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from rfsq_jax.libero.demonstrations.bundled import load_demonstrations
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
@@ -19,6 +20,7 @@ def options(prefix, settings):
     return [f"--{prefix}{setting}" for setting in settings]
 
 
+@pytest.mark.usefixtures("one_device")
 def test_demonstrations_become_a_policy_that_acts_in_the_simulator(tmp_path, monkeypatch):
     tokenizer, stored, trained = (tmp_path / name for name in ("ae", "features", "heads"))
     ae.main(

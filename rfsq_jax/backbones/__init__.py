@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
 from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.runs.checks import require_choice
 
 
 def get_backbone(name: str, **options: Any) -> Backbone:
@@ -19,11 +19,7 @@ def get_backbone(name: str, **options: Any) -> Backbone:
     Raises:
       ValueError: for an unknown name; the message lists the names.
     """
-    if name not in _MAKERS:
-        close = difflib.get_close_matches(name, _MAKERS, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        known = ", ".join(backbone_names())
-        raise ValueError(f"backbone must be one of {known}, got {name!r}{hint}")
+    require_choice(name, backbone_names(), "backbone")
     return _MAKERS[name](**options)
 
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from rfsq_jax.runs.checks import require_choice
+
 EARLY = "early"
 FINAL = "final"
 DEPTHS = (EARLY, FINAL)
@@ -120,5 +122,4 @@ class Backbone(Protocol):
 
 def require_depth(depth: str) -> None:
     """Raises a ValueError unless `depth` is one of `DEPTHS`."""
-    if depth not in DEPTHS:
-        raise ValueError(f"depth must be one of {', '.join(DEPTHS)}, got {depth!r}")
+    require_choice(depth, DEPTHS, "depth")

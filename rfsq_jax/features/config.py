@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rfsq_jax.backbones.options import BackboneOption, with_path
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_choice, require_positive
 from rfsq_jax.tokenizers.step import HORIZON
 
 FeatureDtype = Literal["float16", "bfloat16"]
@@ -66,10 +66,8 @@ class FeaturesRun:
         enough = self.episodes is None or self.episodes >= 1
         require(enough, "episodes", "at least 1, or None for all", self.episodes)
         require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
-        known = ("all", "train", "held_out")
-        require(self.split in known, "split", f"one of {known}", self.split)
-        known = ("float16", "bfloat16")
-        require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+        require_choice(self.split, Split, "split")
+        require_choice(self.dtype, FeatureDtype, "dtype")
         fits = not self.as_tensorflow or (bool(self.images) and not self.demos)
         wanted = "without jpeg False where pictures are drawn"
         require(fits, "backbone_options", wanted, self.backbone_options)

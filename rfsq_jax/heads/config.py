@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_choice, require_positive
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 
 ComputeDtype = Literal["float32", "bfloat16"]
@@ -76,8 +76,7 @@ class TrunkConfig:
         require_positive(self, "width", "num_heads", "num_blocks", "mlp_ratio")
         fits = self.width % self.num_heads == 0
         require(fits, "width", f"a multiple of num_heads ({self.num_heads})", self.width)
-        known = ("float32", "bfloat16")
-        require(self.dtype in known, "dtype", f"one of {known}", self.dtype)
+        require_choice(self.dtype, ComputeDtype, "dtype")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +100,8 @@ class HeadsConfig:
     readout: Readout = "expected"
 
     def __post_init__(self) -> None:
-        known = ("tokens", "bins", "regression")
-        require(self.kind in known, "kind", f"one of {known}", self.kind)
+        require_choice(self.kind, HeadKind, "kind")
         if self.kind != "tokens":
             require(self.draft is None, "draft", f"None for {self.kind}", self.draft)
-        known = ("argmax", "expected")
-        require(self.readout in known, "readout", f"one of {known}", self.readout)
+        require_choice(self.readout, Readout, "readout")
         require(self.num_bins >= 2, "num_bins", "at least 2", self.num_bins)

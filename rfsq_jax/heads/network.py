@@ -14,8 +14,7 @@ from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.heads.action_heads import BinHead, RegressionHead
 from rfsq_jax.heads.config import CodeShape, HeadsConfig
 from rfsq_jax.heads.parallel import DraftHead, MainHead
-
-Params = dict[str, Any]
+from rfsq_jax.runs.trees import Params
 
 
 class HeadsShape(NamedTuple):

@@ -24,7 +24,7 @@ from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.rfsq.checks import require_codes
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.weight_files import flatten, unflatten
+from rfsq_jax.runs.trees import flatten, require_same, unflatten
 
 Head = TypeVar("Head", bound=nnx.Module)
 TORCH_NAMES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
@@ -237,13 +237,7 @@ def _from_torch(path: str, weight: np.ndarray) -> Array:
 
 def _check_weights(wanted: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray]) -> None:
     shapes = {key: weight.shape for key, weight in weights.items()}
-    problems = [
-        f"{key} expected {wanted.get(key, 'nothing')}, got {shapes.get(key, 'nothing')}"
-        for key in sorted(wanted.keys() | shapes.keys())
-        if wanted.get(key) != shapes.get(key)
-    ]
-    if problems:
-        raise ValueError(f"checkpoint has other keys or shapes: {'; '.join(problems)}")
+    require_same("checkpoint has other keys or shapes", wanted, shapes)
     for key, weight in weights.items():
         if not jnp.issubdtype(weight.dtype, jnp.floating):
             raise TypeError(f"{key} must be floating point, got {weight.dtype}")

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.checks import require, require_choice, require_positive
 
 Conditioning = Literal["none", "scale", "layernorm"]
 Statistics = Literal["frozen", "per_token"]
@@ -51,10 +51,8 @@ class RFSQConfig:
         require_positive(self, "dim", "num_layers")
         in_range = 2 <= self.num_levels <= MAX_LEVELS
         require(in_range, "num_levels", f"2 to {MAX_LEVELS}", self.num_levels)
-        known = ("none", "scale", "layernorm")
-        require(self.conditioning in known, "conditioning", f"one of {known}", self.conditioning)
-        known = ("frozen", "per_token")
-        require(self.statistics in known, "statistics", f"one of {known}", self.statistics)
+        require_choice(self.conditioning, Conditioning, "conditioning")
+        require_choice(self.statistics, Statistics, "statistics")
         per_token_fits = self.statistics == "frozen" or self.conditioning == "layernorm"
         expected = '"layernorm" where statistics="per_token"'
         require(per_token_fits, "conditioning", expected, self.conditioning)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+from collections.abc import Iterable
+from typing import Any, get_args
 
 
 def require(condition: bool, field: str, expected: str, got: Any) -> None:
@@ -16,3 +18,25 @@ def require_positive(config: Any, *fields: str) -> None:
     for field in fields:
         value = getattr(config, field)
         require(value >= 1, field, "at least 1", value)
+
+
+def require_choice(value: Any, choices: Any, field: str) -> None:
+    """Raises a ValueError that suggests the nearest choice unless `value` is one of them.
+
+    Args:
+      value: what was given.
+      choices: a Literal type, or names.
+      field: what the error calls it.
+    """
+    known = [str(choice) for choice in get_args(choices) or choices]
+    if value not in known:
+        close = difflib.get_close_matches(str(value), known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{field} must be one of {', '.join(known)}, got {value!r}{hint}")
+
+
+def require_known(options: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raises a ValueError for the first option that is not known, with a suggestion."""
+    choices = list(known)
+    for option in options:
+        require_choice(option, choices, what)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rfsq_jax.runs.trees import flatten, require_same, unflatten
+
 WEIGHTS = "weights.npz"
 
 
@@ -57,34 +59,9 @@ def check_version(path: Path, description: dict[str, Any], newest: int, what: st
 
 
 def check_shapes(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-    """Raises a ValueError that names the first leaf whose shape differs between two trees."""
-    shapes = [{k: v.shape for k, v in flatten(tree).items()} for tree in (wanted, found)]
-    differing = sorted(
-        key for key in shapes[0] | shapes[1] if shapes[0].get(key) != shapes[1].get(key)
+    """Raises a ValueError that names the leaves whose shapes differ between two trees."""
+    expected, got = (
+        {path: f"shape {leaf.shape}" for path, leaf in flatten(tree).items()}
+        for tree in (wanted, found)
     )
-    if differing:
-        raise ValueError(
-            f"{path} does not fit its config: {differing[0]} expected shape "
-            f"{shapes[0].get(differing[0])}, got {shapes[1].get(differing[0])}"
-        )
-
-
-def flatten(tree: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts -> one dict by path."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        flat |= flatten(value, f"{path}/") if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
-    tree: dict[Any, Any] = {}
-    for path, value in flat.items():
-        *parents, name = (int(part) if part.isdigit() else part for part in path.split("/"))
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return tree
+    require_same(f"{path} does not fit its config", expected, got)

@@ -21,8 +21,7 @@ from jaxtyping import Array, Float, Int
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
 from rfsq_jax.runs.checks import require_positive
-
-Params = dict[str, Any]
+from rfsq_jax.runs.trees import Params
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from rfsq_jax.parallel.sharding import leaf_path
+from rfsq_jax.runs.trees import require_same, shapes_of
 
 STATE = "state"
 
@@ -74,7 +74,8 @@ class Checkpoints:
             saved = self._orbax.metadata(step).metadata
             if not jax.tree.leaves(saved):
                 raise ValueError("its arrays cannot be listed")
-        _compare(saved, like, f"{self._folder}, step {step}")
+        where = f"{self._folder}, step {step} was saved by another configuration"
+        require_same(where, shapes_of(like), shapes_of(saved), limit=5)
         abstract = jax.tree.map(_abstract, like)
         with self._named_errors(step):
             return self._orbax.load(step, abstract, checkpointable_name=STATE)
@@ -93,21 +94,3 @@ class Checkpoints:
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     """The shape, dtype and placement of an array."""
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
-def _compare(saved: Any, like: Any, where: str) -> None:
-    found, wanted = _shapes(saved), _shapes(like)
-    differences = [
-        f"{path}: expected {wanted.get(path, 'nothing')}, got {found.get(path, 'nothing')}"
-        for path in sorted(found.keys() | wanted.keys())
-        if found.get(path) != wanted.get(path)
-    ]
-    if differences:
-        raise ValueError(
-            f"{where} was saved by another configuration: " + "; ".join(differences[:5])
-        )
-
-
-def _shapes(tree: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {leaf_path(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
+from rfsq_jax.data.observations import check_images, check_instructions, check_state
 from tests.support.processes import wait_to_be_killed
 
 SPEC = BackboneSpec(

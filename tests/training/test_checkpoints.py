@@ -29,10 +29,10 @@ def test_latest_and_best_are_kept(tmp_path):
 def test_a_state_of_another_shape_is_named(tmp_path):
     with Checkpoints(tmp_path, "error") as checkpoints:
         checkpoints.save(0, state_of(1.0), {"error": 1.0})
-        message = r"params/kernel: expected float32\[2, 4\], got float32\[2, 3\]"
+        message = r"params/kernel expected float32\[2, 4\], got float32\[2, 3\]"
         with pytest.raises(ValueError, match=message):
             checkpoints.restore(0, state_of(1.0, width=4))
-        with pytest.raises(ValueError, match=r"extra: expected float32\[\], got nothing"):
+        with pytest.raises(ValueError, match=r"extra expected float32\[\], got nothing"):
             checkpoints.restore(0, {**state_of(1.0), "extra": jnp.zeros(())})
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
-from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
 from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla import model, prompts
 from rfsq_jax.backbones.openvla.checkpoint import detect, load
@@ -36,6 +35,7 @@ from rfsq_jax.backbones.protocol import (
     Params,
     require_depth,
 )
+from rfsq_jax.data.observations import check_images, check_instructions, check_state
 from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.parallel.sharding import make_mesh
 from rfsq_jax.runs.checks import require
@@ -117,7 +117,7 @@ class OpenVLABackbone:
         them; nothing is rotated. Of more cameras than the model sees, the first ones are used.
 
         Raises:
-          TypeError, ValueError: see `backbones.inputs`.
+          TypeError, ValueError: see `data.observations`.
         """
         if getattr(images, "ndim", None) == 5:
             images = images[:, : self.spec.cameras]

@@ -31,7 +31,7 @@ from rfsq_jax.backbones.openvla.orbax_copy import is_converted, read_arrays, rea
 from rfsq_jax.backbones.openvla.safetensors_files import open_sharded
 from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.parallel.sharding import make_mesh, spec_for
-from rfsq_jax.runs.weight_files import unflatten
+from rfsq_jax.runs.trees import require_same, unflatten
 
 Tensors = dict[str, dict[str, np.ndarray]]
 
@@ -105,21 +105,16 @@ def check_tensors(
     folder: Path, table: dict[str, Leaf], tensors: Tensors, unused: re.Pattern[str]
 ) -> None:
     """Raises a ValueError that names every missing, unknown and misshapen tensor."""
-    wanted = {(leaf.file, key): leaf.torch_shape for leaf in table.values() for key in leaf.keys}
+    wanted = {
+        f"{leaf.file}: {key}": leaf.torch_shape for leaf in table.values() for key in leaf.keys
+    }
     found = {
-        (file, key): tensor.shape
+        f"{file}: {key}": tensor.shape
         for file, several in tensors.items()
         for key, tensor in several.items()
         if not (file == MODEL and unused.fullmatch(key))
     }
-    problems = [
-        f"{name[0]}: {name[1]} expected {wanted.get(name, 'nothing')}, "
-        f"got {found.get(name, 'nothing')}"
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name) != found.get(name)
-    ]
-    if problems:
-        raise ValueError(f"{folder} has other tensors than its config: {'; '.join(problems)}")
+    require_same(f"{folder} has other tensors than its config", wanted, found)
 
 
 def _read_side(folder: Path, name: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """One table: every parameter, its shape, and the checkpoint's tensors that it comes from.
 
-Layers are stacked on a first axis. Paths are levels joined by "/", as in `weight_files`.
+Layers are stacked on a first axis. Paths are levels joined by "/", as in `runs.trees`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig, VitConfig
 from rfsq_jax.parallel.sharding import Rules
-from rfsq_jax.runs.weight_files import unflatten
+from rfsq_jax.runs.trees import unflatten
 
 MODEL, HEAD, PROPRIO = "model", "action_head", "proprio_projector"
 

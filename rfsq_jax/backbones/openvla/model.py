@@ -26,11 +26,10 @@ from rfsq_jax.backbones.openvla.layers import (
     run_stack,
 )
 from rfsq_jax.backbones.openvla.vision import see
+from rfsq_jax.runs.trees import Params
 
 STOP = 2
 ACTION_TOKENS = 7
-
-Params = dict[str, Any]
 
 
 class Sequence(NamedTuple):

@@ -21,7 +21,8 @@ from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import RULES, Leaf
 from rfsq_jax.parallel.sharding import spec_for
 from rfsq_jax.runs.files import read_json, write_json
-from rfsq_jax.runs.weight_files import check_version, flatten, unflatten
+from rfsq_jax.runs.trees import flatten, require_same, unflatten
+from rfsq_jax.runs.weight_files import check_version
 
 FILE, ARRAYS = "parameters.json", "parameters"
 FORMAT_VERSION = 1
@@ -140,13 +141,7 @@ def _metadata(source: Path) -> Any:
 def _compare(source: Path, table: dict[str, Leaf], stored: dict[str, Any]) -> None:
     wanted = {path: leaf.shape for path, leaf in table.items()}
     found = {path: tuple(each.shape) for path, each in stored.items()}
-    problems = [
-        f"{path} expected {wanted.get(path, 'nothing')}, got {found.get(path, 'nothing')}"
-        for path in sorted(wanted.keys() | found.keys())
-        if wanted.get(path) != found.get(path)
-    ]
-    if problems:
-        raise ValueError(f"{source} has other arrays than its config: {'; '.join(problems)}")
+    require_same(f"{source} has other arrays than its config", wanted, found)
 
 
 def _named(source: Path, work: Callable[[], Any]) -> Any:

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from rfsq_jax.backbones.inputs import check_images, check_instructions, check_state
 from rfsq_jax.backbones.protocol import (
     EARLY,
     FINAL,
@@ -32,6 +31,7 @@ from rfsq_jax.backbones.protocol import (
 from rfsq_jax.backbones.small import efficientnet
 from rfsq_jax.backbones.small.instructions import embed_words
 from rfsq_jax.backbones.small.weights import weights_file
+from rfsq_jax.data.observations import check_images, check_instructions, check_state
 from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
@@ -136,7 +136,7 @@ class SmallBackbone:
         """Checks the inputs and embeds the words; the state is checked only: heads read it.
 
         Raises:
-          TypeError, ValueError: see `backbones.inputs`.
+          TypeError, ValueError: see `data.observations`.
         """
         check_images(images, CAMERAS)
         check_instructions(instructions, len(images))

@@ -1,19 +1,61 @@
-"""Checks of what a user hands to a backbone or a policy.
+"""What a policy is shown: images, instructions and the robot's state, checked at the border.
 
-Axes: B batch · C cameras · H, W image.
+Axes: B environments · C cameras · H, W image.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from rfsq_jax.data.episodes import STATE_DIM
 
 MAX_INSTRUCTION = 512
 """Characters; LIBERO's longest instruction has 96."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Observations:
+    """What a batch of environments shows; one environment is a batch of one.
+
+    Attributes:
+      images: uint8 [B, C, H, W, 3], upright, cameras in the order of
+        `libero.environment.POLICY_CAMERAS`.
+      instructions: B sentences.
+      state: float32 [B, 8]: end-effector position (m), axis-angle (rad), the two finger positions
+        (m).
+    """
+
+    images: UInt8[np.ndarray, "b c h w 3"]
+    instructions: Sequence[str]
+    state: Float[np.ndarray, "b 8"]
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+    @classmethod
+    def stack(cls, parts: Sequence[Observations]) -> Observations:
+        """Joins batches along B, in order."""
+        return cls(
+            images=np.concatenate([each.images for each in parts]),
+            instructions=[words for each in parts for words in each.instructions],
+            state=np.concatenate([each.state for each in parts]),
+        )
+
+    def check(self, cameras: int) -> None:
+        """Raises unless a backbone that sees `cameras` cameras can take them.
+
+        Raises:
+          TypeError: for another dtype, or something that is no array or no list of sentences.
+          ValueError: for another shape, an empty or too long instruction, or NaN in the state.
+        """
+        check_images(self.images, cameras)
+        check_instructions(self.instructions, len(self.images))
+        check_state(self.state, len(self.images))
 
 
 def check_images(images: Any, cameras: int) -> None:

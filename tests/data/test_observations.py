@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from rfsq_jax.backbones.inputs import MAX_INSTRUCTION, check_images, check_instructions, check_state
+from rfsq_jax.data.observations import (
+    MAX_INSTRUCTION,
+    check_images,
+    check_instructions,
+    check_state,
+)
 from tests.support.images import pictures, states
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")

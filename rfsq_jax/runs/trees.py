@@ -1,0 +1,65 @@
+"""Trees of arrays: their leaves by path, and where two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+Params = dict[str, Any]
+"""Parameters of a network: nested dicts of arrays."""
+
+
+def leaf_path(path: tuple[Any, ...]) -> str:
+    """A leaf's path as text: params/encoder_in/kernel."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> one dict by path."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        flat |= flatten(value, f"{path}/") if isinstance(value, Mapping) else {path: value}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`; a level of digits is a list's index."""
+    tree: dict[Any, Any] = {}
+    for path, value in flat.items():
+        *parents, name = (int(part) if part.isdigit() else part for part in path.split("/"))
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
+def require_same(
+    message: str, wanted: Mapping[str, Any], found: Mapping[str, Any], limit: int | None = None
+) -> None:
+    """Raises a ValueError that names what is missing, unknown or other than wanted.
+
+    Args:
+      message: how the error begins.
+      wanted: what should be there, by name: shapes, sizes.
+      found: what is there, alike.
+      limit: differences that are listed, all by default; the others are counted.
+    """
+    problems = [
+        f"{name} expected {wanted.get(name, 'nothing')}, got {found.get(name, 'nothing')}"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+    if problems:
+        shown = problems[:limit]
+        more = f"; and {len(problems) - len(shown)} more" if len(shown) < len(problems) else ""
+        raise ValueError(f"{message}: {'; '.join(shown)}{more}")
+
+
+def shapes_of(tree: Any) -> dict[str, str]:
+    """The dtype and shape of every leaf as text, by path: "float32[2, 3]"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {leaf_path(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
