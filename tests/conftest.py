@@ -1,11 +1,26 @@
 """Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
+import atexit
+import ctypes
+import gc
 import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # What several modules, workers or commands compile alike is compiled once in a run; the folder
+    # is a fresh one, so that nothing of another run is tested.
+    programs = tempfile.TemporaryDirectory(prefix="rfsq-jax-programs-")
+    atexit.register(programs.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 from collections.abc import Iterator
 
@@ -21,6 +36,55 @@ from rfsq_jax.data.episodes import Episode
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True)
 hypothesis.settings.load_profile("ci")
+
+TESTS = Path(__file__).parent
+SIMULATED = (
+    "test_end_to_end.py",
+    "libero/",
+    "evaluation/analysis/test_failure_modes.py",
+    "evaluation/play/test_libero_simulator.py",
+    "features/test_images.py",
+    "train/test_demos.py",
+)
+"""One worker holds all simulators, a quarter of a gigabyte each, and begins with them."""
+
+LONG = ("training/", "rfsq/", "train/", "eval/")
+"""These come next, so that the workers end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts modules by their place in SIMULATED and LONG; the others come last."""
+    order = (*SIMULATED, *LONG)
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(TESTS).as_posix()
+        return next((k for k, each in enumerate(order) if path.startswith(each)), len(order))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps each module on one worker, for its fixtures and its compiled programs."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0].removeprefix("tests/")
+            return "simulators" if path.startswith(SIMULATED) else path
+
+    config.option.loadscopereorder = False
+    return Modules(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """Gives a module's compiled programs back: some megabytes each, and there are thousands."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def smooth_actions(steps: int, seed: int) -> np.ndarray:
@@ -38,6 +102,13 @@ def unchecked_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands of which sharding is no part; for eight devices all compiles longer."""
+    first = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: first)
 
 
 @pytest.fixture(scope="session")

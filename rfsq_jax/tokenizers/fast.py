@@ -214,9 +214,10 @@ class FastTokenizer(ActionTokenizer):
 
     def _spell(self, index: int, ids: Any) -> Int[np.ndarray, " n"]:
         name = f"tokens of chunk {index}"
-        values = check_ids(ids, len(self._pieces), name)
-        if values.ndim != 1:
+        values = np.asarray(ids)
+        if values.ndim != 1 or not (values.size == 0 or np.issubdtype(values.dtype, np.integer)):
             raise TypeError(f"{name} must be a flat list of integers, got {ids!r}")
+        values = check_ids(values, len(self._pieces), name)
         text = "".join(self._pieces[i] for i in values.tolist())
         row = from_text(text, self.coefficient_range[0])
         expected = self.horizon * self.action_dim

@@ -168,9 +168,9 @@ CONFIG = """
 from pathlib import Path
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
+from rfsq_jax.training.heads.config import PolicyRun
 from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.heads.config import PolicyRun
 
 TRUNK = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import jax
@@ -15,6 +14,7 @@ from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY
 from rfsq_jax.runs.files import read_json
 from tests.support.commands import refusal
+from tests.support.processes import wait_until
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_is_held_is_sampled() -> None:
         before = peak[0]
         held = np.ones(2**24)
         during = memory.held_bytes()
-        time.sleep(20 * memory.PERIOD)
+        wait_until(lambda: peak[0] >= during)
         del held
     assert peak[0] >= during >= before + 2**26
 

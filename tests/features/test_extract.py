@@ -3,10 +3,8 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import choose_frames, load_episodes
 from tests.support.fakes import SPEC, Patches, write_demonstrations
 from tests.support.features import LENGTHS, make, run_of
+from tests.support.processes import kill_when
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,18 +97,15 @@ def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
     make(whole)
     code = (
         "from pathlib import Path\n"
-        "from tests.support.fakes import SlowPatches\n"
+        "from tests.support.fakes import StuckPatches\n"
         "from tests.support.features import make, run_of\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "make(run_of(folder, output=folder / 'broken', workers=1), SlowPatches())\n"
+        "run = run_of(folder, output=folder / 'broken', workers=1)\n"
+        "make(run, StuckPatches(run.output))\n"
     )
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
-    deadline = time.monotonic() + 120
-    while not list(broken.output.glob("shard-*/shard.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(process, lambda: list(broken.output.glob("shard-*/shard.json")))
     finished = {path: path.stat().st_mtime_ns for path in broken.output.glob("shard-*/*")}
     assert finished
     assert not (broken.output / "features.json").exists()

@@ -1,8 +1,7 @@
-"""One simulator per task for all tests of a run: building one takes seconds."""
+"""Simulators that the tests of a run share: building one takes seconds."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,17 +9,21 @@ import pytest
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[Callable]:
-    """Returns a function from (suite, index) to an environment, the same one each time."""
+    """Returns a function from (suite, index) to an environment; keeps the last two."""
     from rfsq_jax.libero.environment import Environment
     from rfsq_jax.libero.tasks import get_task
 
-    made = []
+    made: dict[tuple[str, int], Environment] = {}
 
-    @functools.cache
     def make(suite: str, index: int) -> Environment:
-        made.append(Environment(get_task(suite, index)))
-        return made[-1]
+        key = (suite, index)
+        env = made.pop(key, None) or Environment(get_task(suite, index))
+        # The latest is last.
+        made[key] = env
+        if len(made) > 2:
+            made.pop(next(iter(made))).close()
+        return env
 
     yield make
-    for env in made:
+    for env in made.values():
         env.close()

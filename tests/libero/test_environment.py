@@ -1,7 +1,6 @@
 import hashlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -151,16 +150,21 @@ def test_bad_input_is_refused_at_the_border(environment):
 
 
 @pytest.mark.slow
-def test_stepping_is_faster_than_the_stock_simulator(environment):
+def test_stepping_is_less_work_than_in_the_stock_simulator(environment):
     env, stock = environment(SUITE, INDEX), make_stock(cameras=False)
     start, actions = random_start(env, 7), wild_actions(150)
     env.reset(start)
     start_stock(stock, start)
-    seconds = {}
+    # Calls of functions, in Python and in C, which are as many on a slow or busy machine.
+    calls: dict[str, int] = {"ours": 0, "stock": 0}
     for name, step in (("ours", env.step), ("stock", stock.step)):
-        begin = time.perf_counter()
+
+        def count(frame, event, arg, name=name):
+            calls[name] += event in ("call", "c_call")
+
+        sys.setprofile(count)
         for action in actions:
             step(action)
-        seconds[name] = time.perf_counter() - begin
-    assert seconds["ours"] < 0.8 * seconds["stock"]
+        sys.setprofile(None)
+    assert calls["ours"] < 0.8 * calls["stock"]
     stock.close()

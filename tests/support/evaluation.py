@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy as np
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.rollout import play
-from rfsq_jax.evaluation.play.run import Evaluation
+from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS, Evaluation
 from rfsq_jax.evaluation.play.worker import Job, MakeSimulator, SimulatorWorker
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial, placement_seed
 from rfsq_jax.parallel.workers import Pool
+from tests.support.processes import wait_to_be_killed
 
 SIZE, CAMERAS = 8, 2
 PROTOCOL = EvaluationProtocol(execute=4, starts="random", step_limit=24, image_size=SIZE)
@@ -52,15 +52,15 @@ class Fault:
         if self.kind == "exit":
             os._exit(3)
         if self.kind == "hang":
-            time.sleep(60)
+            wait_to_be_killed()
         os.kill(os.getpid(), signal.SIGSEGV if self.kind == "crash" else signal.SIGKILL)
 
 
 class Sums:
     """State adds up actions; reaching a distance that depends on the trial is success."""
 
-    def __init__(self, suite, task, image_size, fault=None, pause=0.0):
-        self.size, self.fault, self.pause = image_size, fault, pause
+    def __init__(self, suite, task, image_size, fault=None):
+        self.size, self.fault = image_size, fault
         self.rendered = 0
         self.instruction = f"task {task}"
 
@@ -73,7 +73,6 @@ class Sums:
 
     def step(self, action):
         self.steps += 1
-        time.sleep(self.pause)
         if self.fault is not None and self.trial == self.fault.trial and self.steps == 5:
             self.fault.strike()
         self.state[:7] += np.float32(0.25) * action
@@ -143,7 +142,7 @@ def evaluate(
     batch: int = 1,
     actor: Any = None,
     watch: Any = None,
-    patience: float = 60.0,
+    patience: float = PATIENCE_SECONDS,
 ):
     """Plays trials; returns the log's records, the errors and the evaluation."""
     log = EpisodeLog(folder / "episodes.jsonl")

@@ -1,7 +1,5 @@
 """A backbone of a few products, and files of demonstrations with pictures for it."""
 
-import time
-
 import h5py
 import jax
 import jax.numpy as jnp
@@ -9,6 +7,7 @@ import numpy as np
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.data.observations import Observations
+from tests.support.processes import wait_to_be_killed
 
 SPEC = BackboneSpec(
     name="patches",
@@ -51,11 +50,16 @@ class Patches:
         return early if depth == EARLY else self.late(self.params, carry)
 
 
-class SlowPatches(Patches):
-    """As slow as a real backbone, to be killed at work."""
+class StuckPatches(Patches):
+    """Stops in the middle of the shard after the first, to be killed there."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
 
     def prepare(self, observations):
-        time.sleep(0.05)
+        if list(self.output.glob("shard-*/shard.json")):
+            wait_to_be_killed()
         return super().prepare(observations)
 
 

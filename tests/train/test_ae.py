@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 from rfsq_jax import ActionTokenizer
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from tests.support.commands import refusal
+from tests.support.processes import kill_when
 from train import ae
 
 ROOT = Path(__file__).parents[2]
@@ -70,28 +69,33 @@ def test_the_same_command_again_changes_nothing(finished):
     assert (output / "tokenizer" / "weights.npz").read_bytes() == weights
 
 
+# It stops behind its first checkpoint.
+STUCK = """
+import sys
+from rfsq_jax.training.checkpoints import Checkpoints
+from tests.support.processes import wait_to_be_killed
+from train import ae
+
+save = Checkpoints.save
+Checkpoints.save = lambda *args: (save(*args), wait_to_be_killed())
+ae.main(sys.argv[1:])
+"""
+
+
+# Faster tests of the same: tests/training/autoencoder, where a run is stopped by an error.
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_the_same(finished, tmp_path):
     output, _ = finished
     running = subprocess.Popen(
-        command(tmp_path), cwd=ROOT, env=environment(),
+        [sys.executable, "-c", STUCK, *command(tmp_path)[3:]], cwd=ROOT, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_for(tmp_path / "naive" / "checkpoints" / "100", running)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    kill_when(running, (tmp_path / "naive" / "checkpoints" / "100").exists)
     assert not (tmp_path / "results.json").exists()
     subprocess.run(command(tmp_path), cwd=ROOT, env=environment(), capture_output=True, check=True)
     for name in ("tokenizer", "naive/tokenizer"):
         weights = [folder / name / "weights.npz" for folder in (output, tmp_path)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
-
-
-def wait_for(path, running):
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert running.poll() is None, "it ended before its first checkpoint"
-        assert time.monotonic() < deadline, f"no {path} after two minutes"
-        time.sleep(0.02)
 
 
 def test_another_config_does_not_continue_a_run(finished):

@@ -1,7 +1,5 @@
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,10 @@ from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.runs.files import read_json
 from tests.support.demonstrations import assert_same
+from tests.support.processes import is_running, kill_when, wait_until
 from train.demos import DemosConfig, claim, episode_shares, main
 
+ROOT = Path(__file__).parents[2]
 TASK = get_task("libero_object", 1)
 RECIPE = Recipe(seed=0, style="human", placement_margin=0.0, image_size=None)
 
@@ -116,34 +116,25 @@ def command(output) -> list[str]:
     return [sys.executable, "-m", "train.demos", *options.split()]
 
 
-def is_running(process: int) -> bool:
-    """Whether a process exists and has not ended; an ended one has no command line."""
-    path = Path(f"/proc/{process}/cmdline")
-    return path.exists() and path.read_bytes() != b""
+# The command does not listen to its workers, and so never ends.
+STUCK = """
+import sys
+from tests.support.processes import wait_to_be_killed
+from train import demos
 
-
-def process_ids(parent: int) -> list[int]:
-    """The children of a process, as Linux knows them."""
-    return [
-        int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    ]
+demos._follow = lambda *args: wait_to_be_killed()
+demos.main(sys.argv[1:])
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_command_resumes_and_leaves_no_process(tmp_path):
-    killed = subprocess.Popen(command(tmp_path / "killed"), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("attempts/*/*.hdf5")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    children = process_ids(killed.pid)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    deadline = time.monotonic() + 10
-    while any(map(is_running, children)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    arguments = [sys.executable, "-c", STUCK, *command(tmp_path / "killed")[3:]]
+    killed = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL)
+    children = kill_when(killed, lambda: list((tmp_path / "killed").glob("**/*.hdf5")))
+    assert children
+    wait_until(lambda: not any(map(is_running, children)))
 
     bundle = tmp_path / "bundle.npz"
     arguments = [*command(tmp_path / "killed")[3:], "--bundle", str(bundle)]

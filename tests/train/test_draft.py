@@ -22,7 +22,7 @@ SHORT += ["--training.loop.evaluate-every", "20", "--training.batch-size", "8"]
 
 
 @pytest.fixture
-def options(chunks, tmp_path, monkeypatch) -> list[str]:
+def options(chunks, tmp_path, monkeypatch, one_device) -> list[str]:
     """A policy and features on disk, and the options that name them."""
     tokenizer = ActionTokenizer.from_pretrained("libero")
     store = make_store(tmp_path / "features", tokenizer, chunks[::37][:4], 96, 48)

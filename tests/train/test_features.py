@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from rfsq_jax.features.store import FeatureStore
 from tests.support.commands import refusal
 from tests.support.fakes import Patches
 from tests.support.features import demonstrations
+from tests.support.processes import is_running, kill_when, wait_until
 from train import features
 
 ROOT = Path(__file__).parents[2]
@@ -81,16 +80,17 @@ def test_unknown_names_list_what_there_is(tmp_path, capsys):
         assert message in refusal(features.main, [option, "--output", str(tmp_path)], capsys)
 
 
-def children_of(parent: int) -> list[int]:
-    """All processes below one; Linux lists them by the thread that started them."""
-    lists = [path.read_text() for path in Path(f"/proc/{parent}/task").glob("*/children")]
-    found = [int(word) for text in lists for word in text.split()]
-    return [each for child in found for each in (child, *children_of(child))]
+# Each thread stops behind its first shard.
+STUCK = """
+import sys
+from rfsq_jax.features import extract
+from tests.support.processes import wait_to_be_killed
+from train import features
 
-
-def is_running(process: int) -> bool:
-    path = Path(f"/proc/{process}/cmdline")
-    return path.exists() and path.read_bytes() != b""
+write = extract.write_shard
+extract.write_shard = lambda *args, **kwargs: (write(*args, **kwargs), wait_to_be_killed())
+features.main(sys.argv[1:])
+"""
 
 
 @pytest.mark.slow
@@ -100,23 +100,13 @@ def test_a_killed_run_leaves_no_simulator_and_goes_on(tmp_path):
     arguments = [*options.split(), "--output", str(tmp_path)]
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     running = subprocess.Popen(
-        [sys.executable, "-m", "train.features", *arguments],
+        [sys.executable, "-c", STUCK, *arguments],
         cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 240
-    while not list(tmp_path.glob("shard-*/shard.json")):
-        assert running.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    simulators = children_of(running.pid)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    simulators = kill_when(running, lambda: list(tmp_path.glob("shard-*/shard.json")))
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shard-*/*")}
     assert simulators
-    deadline = time.monotonic() + 20
-    while any(map(is_running, simulators)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(map(is_running, simulators)))
     done = subprocess.run(
         [sys.executable, "-m", "train.features", *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True,

@@ -32,6 +32,9 @@ from tests.support.images import pictures as noise
 from tests.support.openvla_checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
 
 OPTIONS: dict[str, Any] = {"dtype": "float32"}
+# Compiled: step by step each operation would be compiled by itself.
+base_hidden = jax.jit(model.base_hidden, static_argnums=1)
+oft_hidden = jax.jit(model.oft_hidden, static_argnums=1)
 SENTENCES = ("Put the bowl here", "pick up it")
 
 
@@ -78,7 +81,7 @@ def test_oft_features_are_its_action_states(oft: Any, oft_folder: Path) -> None:
     for i, sentence in enumerate(sentences):
         prompt = jnp.asarray([prompt_of(oft_folder, sentence)])
         pixels = np.stack([pictures.prepare(each, 56) for each in images[i]])[None]
-        expected = model.oft_hidden(
+        expected = oft_hidden(
             params,
             TINY_OFT,
             jnp.asarray(pixels),
@@ -98,7 +101,7 @@ def test_base_features_are_the_last_prompt_tokens(base: Any, base_folder: Path) 
     for i, sentence in enumerate(sentences):
         prompt = jnp.asarray([prompt_of(base_folder, sentence)])
         pixels = pictures.prepare(images[i, 0], 56)[None, None]
-        hidden, _ = model.base_hidden(params, TINY, jnp.asarray(pixels), prompt)
+        hidden, _ = base_hidden(params, TINY, jnp.asarray(pixels), prompt)
         np.testing.assert_allclose(got[i, 0], hidden[0, -1], atol=2e-5)
 
 
@@ -144,9 +147,11 @@ def test_early_features_do_not_know_the_later_layers(oft_folder: Path, tmp_path:
         "llm": {**two.params["llm"], "layers": {**layers, "down": {"kernel": down}}},
     }
     inputs = one.prepare(Observations(*seen()))
-    (early, carry), (other, moved) = one.early(one.params, inputs), two.early(params, inputs)
+    early, carry = jax.jit(one.early)(one.params, inputs)
+    other, moved = jax.jit(two.early)(params, inputs)
     np.testing.assert_array_equal(early, other)
-    assert np.abs(one.late(one.params, carry) - two.late(params, moved)).max() > 1e-2
+    final, changed_final = jax.jit(one.late)(one.params, carry), jax.jit(two.late)(params, moved)
+    assert np.abs(final - changed_final).max() > 1e-2
 
 
 def test_a_row_does_not_see_its_neighbour(oft: Any) -> None:

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
+from rfsq_jax.parallel.workers import Pool
 
 from rfsq_jax.evaluation.log import EpisodeLog
+from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS
 from tests.support.evaluation import PROTOCOL, Fault, Pushes, Sums, evaluate, outcomes, trials_of
+from tests.support.processes import kill_when
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +28,21 @@ def expected(tmp_path_factory):
     return outcomes(records)
 
 
-class Killer:
-    """Called after each episode: sometimes kills a worker in the middle of one."""
+class Killer(Pushes):
+    """A policy that kills one of the workers, whatever it does, at every n-th question."""
 
-    def __init__(self, share):
-        self.dice, self.share, self.pids = random.Random(0), share, []
+    def __init__(self, every, kills):
+        super().__init__()
+        self.dice, self.every, self.kills, self.pids = random.Random(0), every, kills, []
 
-    def __call__(self, pool, record):
-        # Only those that have asked for a chunk: not the same one over and over while it starts.
-        playing = [each for each in pool.workers if each.task is not None and each.images.any()]
-        busy = [each.process.pid for each in playing if each.process.pid not in self.pids]
-        if busy and self.dice.random() < self.share:
-            self.pids.append(self.dice.choice(busy))
+    def act(self, observations):
+        chunk = super().act(observations)
+        if self.calls % self.every == 0 and len(self.pids) < self.kills:
+            # Sorted by age, for the dice; each still has a trial while questions come so early.
+            workers = sorted(each.pid or 0 for each in multiprocessing.active_children())
+            self.pids.append(self.dice.choice(workers))
             os.kill(self.pids[-1], signal.SIGKILL)
+        return chunk
 
 
 def faulty(tmp_path, kind, times=99, trial=3):
@@ -59,11 +63,10 @@ def test_results_do_not_depend_on_workers_or_batches(expected, tmp_path, workers
 
 
 def test_killed_workers_change_nothing(expected, tmp_path):
-    kill = Killer(share=0.4)
-    slow = functools.partial(Sums, pause=0.005)
-    records, errors, evaluation = evaluate(tmp_path, trials_of(3, 10), make=slow, watch=kill)
+    kill = Killer(every=20, kills=4)
+    records, errors, evaluation = evaluate(tmp_path, trials_of(3, 10), actor=kill)
     assert not errors
-    assert 3 <= evaluation.kills <= len(kill.pids)
+    assert 3 <= evaluation.kills == len(set(kill.pids))
     assert outcomes(records) == expected
     lines = (tmp_path / "episodes.jsonl").read_text().splitlines()
     assert len(lines) == 30
@@ -95,13 +98,23 @@ def test_an_error_that_persists_is_no_failure(expected, tmp_path):
     assert outcomes(records) == {key: expected[key] for key in records}
 
 
-def test_a_worker_that_hangs_is_an_error(tmp_path):
+def test_a_worker_that_hangs_is_an_error(tmp_path, monkeypatch):
+    wait = Pool.wait
+
+    def long_wait(pool, timeout):
+        # As if the patience had passed since the word of one that hangs, and of nobody else.
+        hanging = {int(path.name.split("-")[1]) for path in (tmp_path / "marks").iterdir()}
+        for worker in pool.workers:
+            if worker.process.pid in hanging:
+                worker.last_message_time -= 2 * PATIENCE_SECONDS
+        return wait(pool, min(timeout, 0.1))
+
+    monkeypatch.setattr(Pool, "wait", long_wait)
     make = faulty(tmp_path, "hang", times=1)
-    began = time.monotonic()
-    records, errors, _ = evaluate(tmp_path, trials_of(1, 4), make=make, patience=8.0)
+    records, errors, _ = evaluate(tmp_path, trials_of(1, 4), make=make, patience=PATIENCE_SECONDS)
     assert not errors
-    assert len(records) == 4
-    assert time.monotonic() - began < 50
+    # The run did not wait for the end of the hang, which never comes.
+    assert sorted(each.attempts for each in records.values()) == [1, 1, 1, 2]
 
 
 def test_a_trial_that_kills_every_worker_is_given_up(tmp_path, monkeypatch):
@@ -135,29 +148,28 @@ def test_a_useless_chunk_is_an_error(tmp_path, answer, message):
 
 def test_a_run_killed_outright_goes_on(expected, tmp_path):
     script = textwrap.dedent(f"""
-        import functools, pathlib
-        from tests.support.evaluation import Sums, evaluate, trials_of
+        import pathlib
+        from tests.support.evaluation import evaluate, trials_of
+        from tests.support.processes import wait_to_be_killed
+        played = []
+        def watch(pool, record):
+            played.append(record)
+            if len(played) == 5:
+                wait_to_be_killed()
         if __name__ == "__main__":
-            slow = functools.partial(Sums, pause=0.02)
-            evaluate(pathlib.Path({str(tmp_path)!r}), trials_of(3, 10), make=slow)
+            evaluate(pathlib.Path({str(tmp_path)!r}), trials_of(3, 10), watch=watch)
     """)
     path = tmp_path / "killed.py"
     path.write_text(script)
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     process = subprocess.Popen([sys.executable, str(path)], env=environment)
     log = tmp_path / "episodes.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_bytes().count(b"\n") >= 5):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
+    kill_when(process, lambda: log.exists() and log.read_bytes().count(b"\n") >= 5)
     # The kill may also have come in the middle of a line.
     with log.open("a") as stream:
         stream.write('{"suite": "libero_sp')
     logged = log.read_text().count("\n")
-    assert logged < 30
+    assert logged == 5
     played = []
     records, errors, _ = evaluate(
         tmp_path, trials_of(3, 10), watch=lambda pool, record: played.append(record.key)
@@ -183,13 +195,12 @@ def test_a_finished_run_starts_no_process(expected, tmp_path):
 
 @pytest.mark.slow
 def test_two_hundred_episodes_with_random_kills(tmp_path):
-    kill = Killer(share=0.1)
+    kill = Killer(every=80, kills=12)
     trials = trials_of(10, 20)
     calm, _, _ = evaluate(tmp_path / "calm", trials)
-    slow = functools.partial(Sums, pause=0.005)
-    records, errors, evaluation = evaluate(tmp_path / "wild", trials, make=slow, watch=kill)
+    records, errors, evaluation = evaluate(tmp_path / "wild", trials, actor=kill)
     assert not errors
-    assert evaluation.kills >= 8
+    assert 8 <= evaluation.kills == len(set(kill.pids))
     assert outcomes(records) == outcomes(calm)
     assert (tmp_path / "wild" / "episodes.jsonl").read_text().count("\n") == 200
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from rfsq_jax.evaluation.report.page import report_page
+from tests.support.processes import LIMIT_SECONDS
 from tests.support.reports import EVIL, sample_results, sample_strips
 
 BROWSER = next(
@@ -82,7 +83,7 @@ def look(folder, page, width, scheme):
         [BROWSER, *options, harness.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_SECONDS,
         check=True,
     )
     # A blocked request or a damaged attribute is a remark of the console.
