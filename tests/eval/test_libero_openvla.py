@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "oft", TINY_OFT)
 
 
-def play(options: list[str], output: Path) -> tuple[int, dict[str, Any]]:
+def play(options: Sequence[str], output: Path) -> tuple[int, dict[str, Any]]:
     short = ("--tasks", "0", "--trials", "1", "--workers", "1", "--video", "none")
     code = libero.main([*short, *options, "--output", str(output)])
     path = output / "results.json"
