@@ -7,31 +7,21 @@ nearer one.
 
 from pathlib import Path
 
+from configs.bundled_round2 import DEMOS
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.training.heads.config import PolicyRun
 from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
 
-DEMOS = tuple(
-    Path("runs/demos") / folder
-    for folder in (
-        "round2_wide/libero_spatial",
-        "round2_wide/libero_object",
-        "round2_rollout/libero_spatial",
-        "round2_rollout/libero_object",
-        "round3_rollout/libero_spatial",
-    )
-)
+MORE = Path("runs/demos/round3_rollout/libero_spatial")
 
 
 def get_config() -> PolicyRun:
     """Returns the run."""
+    output = Path("runs/features/bundled_round3")
+    loop = LoopConfig(steps=12_000, steps_per_call=10, evaluate_every=1_000)
     return PolicyRun(
-        features=FeaturesRun(
-            episodes=None, demos=DEMOS, output=Path("runs/features/bundled_round3")
-        ),
-        training=HeadsTraining(
-            loop=LoopConfig(steps=12_000, steps_per_call=10, evaluate_every=1_000)
-        ),
+        features=FeaturesRun(episodes=None, demos=(*DEMOS, MORE), output=output),
+        training=HeadsTraining(loop=loop),
         output=Path("runs/heads/bundled_round3"),
     )

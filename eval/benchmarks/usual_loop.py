@@ -11,7 +11,7 @@ from rfsq_jax.evaluation.log import digest
 from rfsq_jax.evaluation.protocol import OFFICIAL_SETTLE_STEPS, Trial
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
 from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.sensors import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Task, official_init_states
 from rfsq_jax.policies import Observations, Policy
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
-
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,3 +58,12 @@ class Sensors:
         rotation = axis_angle_from_quaternion(self._data.xquat[self._body][[1, 2, 3, 0]])
         fingers = self._data.qpos[self._fingers]
         return np.concatenate([position, rotation, fingers]).astype(np.float32)
+
+
+def axis_angle_from_quaternion(quaternion: Float64[np.ndarray, " 4"]) -> Float64[np.ndarray, " 3"]:
+    """Turns (x, y, z, w) into a rotation vector of angle 0..2 pi, as the benchmark has it."""
+    w = min(max(float(quaternion[3]), -1.0), 1.0)
+    sine = math.sqrt(1.0 - w * w)
+    if math.isclose(sine, 0.0):
+        return np.zeros(3)
+    return quaternion[:3] * 2.0 * math.acos(w) / sine

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from rfsq_jax.libero.experts.holds import DOWN, choose_hold, nearer_turned, tilted
-from rfsq_jax.libero.experts.overhang import way_out
 from rfsq_jax.libero.experts.phases import CLOSE, OPEN
+from rfsq_jax.libero.experts.picking import way_out
 from rfsq_jax.libero.joints import Joint
 
 UP = np.array([0.0, 0.0, 1.0])

@@ -5,6 +5,7 @@ import pytest
 
 from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.experts import make_expert
+from rfsq_jax.libero.experts.choice import ordered_goals
 from rfsq_jax.libero.experts.compartment import fitting_turn
 from rfsq_jax.libero.experts.covered_place import (
     HANDLE_DEPTH,
@@ -18,7 +19,6 @@ from rfsq_jax.libero.experts.covered_place import (
 )
 from rfsq_jax.libero.experts.grasps import closing_direction, pinch_grasps
 from rfsq_jax.libero.experts.holds import front_push, nearer_turned
-from rfsq_jax.libero.experts.sequence import ordered_goals
 from rfsq_jax.libero.experts.sharing import row_places
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.scene import Region

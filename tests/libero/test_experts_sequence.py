@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from rfsq_jax.libero.experts.sequence import ordered_goals
+from rfsq_jax.libero.experts.choice import ordered_goals
 
 GOALS = [
     ("Close", "cabinet_bottom_region"),

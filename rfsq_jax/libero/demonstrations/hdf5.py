@@ -22,7 +22,7 @@ from jaxtyping import Float32, Int, UInt8
 
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.sensors import axis_angle_from_quaternion
 from rfsq_jax.libero.start import Start
 from rfsq_jax.runs.files import atomic_path
 

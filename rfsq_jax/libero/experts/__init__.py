@@ -10,8 +10,7 @@ from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Environment, RobotState
 from rfsq_jax.libero.experts.articulation import Articulate
-from rfsq_jax.libero.experts.choice import make_pick_place, rests_on_slope
-from rfsq_jax.libero.experts.sequence import Goal, ordered_goals
+from rfsq_jax.libero.experts.choice import Goal, make_pick_place, ordered_goals, rests_on_slope
 from rfsq_jax.libero.experts.style import Burst, Style, StyleName, human_style, make_style
 from rfsq_jax.libero.scene import Scene
 

@@ -1,4 +1,4 @@
-"""Which way of picking and placing suits a goal."""
+"""In which order goals are worked off, and which way of picking and placing suits each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,63 @@ from rfsq_jax.libero.experts.compartment import Compartment, fitting_turn
 from rfsq_jax.libero.experts.covered_place import HandlePicking, Insertion, is_covered
 from rfsq_jax.libero.experts.insert import Insert
 from rfsq_jax.libero.experts.leaning import LayDown, Slope, is_slope
+from rfsq_jax.libero.experts.phases import Phase
 from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.picking import Picking
 from rfsq_jax.libero.experts.placing import Placing
-from rfsq_jax.libero.experts.push import Push
-from rfsq_jax.libero.experts.sequence import Goal
 from rfsq_jax.libero.experts.sharing import Sharing
 from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.scene import Scene
+
+Goal = tuple[str, ...]
+
+ORDER = {"turnon": 0, "turnoff": 0, "open": 1, "on": 2, "in": 2, "close": 3}
+# How far the hand rises so that the fingers do not scrape over the table, metres.
+LIFTED = 0.003
+
+
+class Push(PickPlace):
+    """Slides a flat thing over the table, held by its rim; the goal says whether it is there.
+
+    Pushed from behind it would swerve at the first thing it meets, and pulled from inside its rim
+    it would tip over it.
+    """
+
+    def _advance(self, hand: np.ndarray) -> None:
+        super()._advance(hand)
+        if self.phase is Phase.LIFT:
+            self._travel_height = float(hand[2]) + LIFTED
+
+    def _slip(self, hand: np.ndarray) -> float:
+        """How far the thing has moved away from the hand; turning about it does no harm."""
+        return self._grip.drift(hand)
+
+
+def ordered_goals(goals: Sequence[Goal], is_shut: Callable[[str], bool]) -> list[Goal]:
+    """Returns the goals in the order of work, with the drawers that must be opened for them.
+
+    What is turned on comes first, while its surroundings are free; then things are put where they
+    belong, into drawers that are opened for it if they are shut; what is closed comes last.
+
+    Args:
+      goals: predicates, such as ("in", "akita_black_bowl_1", "wooden_cabinet_1_top_region").
+      is_shut: whether a region is one of a drawer that is not open.
+
+    Raises:
+      ValueError: for a predicate that there is no skill for.
+    """
+    for goal in goals:
+        if goal[0].lower() not in ORDER:
+            raise ValueError(
+                f"goal must be one of {', '.join(ORDER)}; there is no skill for {' '.join(goal)}"
+            )
+    lowered = [(goal[0].lower(), *goal[1:]) for goal in goals]
+    steps: list[Goal] = []
+    for goal in sorted(lowered, key=lambda goal: ORDER[goal[0]]):
+        if goal[0] == "in" and ("open", goal[2]) not in steps and is_shut(goal[2]):
+            steps.append(("open", goal[2]))
+        steps.append(goal)
+    return steps
 
 
 def make_pick_place(

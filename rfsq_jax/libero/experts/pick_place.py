@@ -12,9 +12,8 @@ from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.grip import SLIPPED, Grip, Stillness
-from rfsq_jax.libero.experts.overhang import way_out
 from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase, tilt_in
-from rfsq_jax.libero.experts.picking import Picking
+from rfsq_jax.libero.experts.picking import Picking, way_out
 from rfsq_jax.libero.experts.placing import Placing
 from rfsq_jax.libero.experts.servo import Servo, rotation_error
 from rfsq_jax.libero.experts.style import Style

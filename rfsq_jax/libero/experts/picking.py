@@ -1,6 +1,6 @@
-"""Which grasp of a thing is tried, and how high the hand comes to it.
+"""Which grasp of a thing is tried, how high the hand comes to it, and which way it is taken out.
 
-World frame, metres.
+Axes: P, Q surface points · world frame in metres, z up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from rfsq_jax.libero.scene import Scene, tallest_near_path
 
 RETRY_TASTE = 0.25
 """What failed once is tried a little differently."""
+OVERHANG_MARGIN = 0.015
+LONGEST_WAY_OUT = 0.15
+"""Metres out from under what hangs over a thing; a longer way is no way out."""
 
 
 class Picking:
@@ -115,3 +118,37 @@ class Picking:
         if self._grasp is None:
             raise RuntimeError("plan must be called before the grasp is used")
         return self._grasp
+
+
+def way_out(
+    obstacles: Float64[np.ndarray, "q 3"],
+    thing: Float64[np.ndarray, "p 3"],
+    hand: Float64[np.ndarray, " 3"],
+    base: Float64[np.ndarray, " 3"],
+) -> Float64[np.ndarray, " 2"]:
+    """Returns how far to move a thing towards the arm's base so that nothing hangs over it.
+
+    Args:
+      obstacles: float64 [Q, 3], surface samples of what may be in the way.
+      thing: float64 [P, 3], those of the thing.
+      hand: float64 [3], where it is held.
+      base: float64 [3], where the arm stands.
+
+    Returns:
+      float64 [2], metres.
+    """
+    back = base[:2] - hand[:2]
+    back = back / np.linalg.norm(back)
+    side = np.array([-back[1], back[0]])
+    along, across = thing[:, :2] @ back, thing[:, :2] @ side
+    above = obstacles[obstacles[:, 2] > thing[:, 2].max() + OVERHANG_MARGIN]
+    above_along, above_across = above[:, :2] @ back, above[:, :2] @ side
+    over = (above_across > across.min() - OVERHANG_MARGIN) & (
+        above_across < across.max() + OVERHANG_MARGIN
+    )
+    over &= above_along > along.min() - OVERHANG_MARGIN
+    over &= above_along < along.max() + OVERHANG_MARGIN
+    if not over.any():
+        return np.zeros(2)
+    distance = above_along[over].max() + OVERHANG_MARGIN - along.min()
+    return min(distance, LONGEST_WAY_OUT) * back

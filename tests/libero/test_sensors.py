@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from rfsq_jax.libero.rotations import axis_angle_from_quaternion
+from rfsq_jax.libero.sensors import axis_angle_from_quaternion
 
 
 def test_axis_angle_is_the_same_rotation_with_an_angle_up_to_two_pi():
