@@ -32,7 +32,6 @@ from rfsq_jax.evaluation.analysis.pairs import compare_runs
 from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
 from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
-from rfsq_jax.evaluation.results import errors_text
 from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
 from rfsq_jax.policies.files import load_policy, resolve
 from rfsq_jax.runs.options import parse, user_errors
@@ -81,10 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs: dict[str, dict[str, Any]] = {}
     for contender in contenders:
         print(f"\n{contender.name}", flush=True)
-        options = play_options(config, contender)
-        outcome = play(options)
+        outcome = play(play_options(config, contender))
+        print(outcome, file=sys.stderr if outcome.errors else sys.stdout)
         if outcome.errors:
-            print(f"{COMMAND}: {errors_text(options.output, outcome.errors)}", file=sys.stderr)
             return 1
         runs[contender.name] = outcome.figures
     for name, run in runs.items():

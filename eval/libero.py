@@ -13,9 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rfsq_jax.evaluation.analysis.summary import success_table
 from rfsq_jax.evaluation.libero import LiberoEvaluation
-from rfsq_jax.evaluation.results import errors_text
 from rfsq_jax.evaluation.settings import LiberoOptions
 from rfsq_jax.runs.options import parse, user_errors
 
@@ -30,16 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     outcome = evaluation.run()
     for warning in outcome.figures["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    if outcome.errors:
-        print(f"{COMMAND}: {errors_text(options.output, outcome.errors)}", file=sys.stderr)
-        print(f"report: {outcome.report}", file=sys.stderr)
-        return 1
-    print(success_table(outcome.figures["suites"]))
-    for deviation in outcome.figures["deviations"]:
-        print(f"not the official protocol: {deviation}")
-    print(f"figures: {options.output / 'results.json'}")
-    print(f"report: {outcome.report}")
-    return 0
+    print(outcome, file=sys.stderr if outcome.errors else sys.stdout)
+    return 1 if outcome.errors else 0
 
 
 if __name__ == "__main__":

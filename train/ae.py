@@ -35,7 +35,7 @@ PICTURE = "tokenizer.png"
 
 @dataclasses.dataclass(frozen=True)
 class Demonstrations:
-    """Chunks of the two halves of the split, in robot units, and one episode to draw."""
+    """Chunks of the two halves of the split, in robot units, and one episode to plot."""
 
     train: Float[np.ndarray, "m t a"]
     held_out: Float[np.ndarray, "h t a"]

@@ -1,1 +1,1 @@
-"""What the comparing commands measure and draw."""
+"""What the comparing commands measure and plot."""

@@ -80,7 +80,7 @@ class Candidate:
 
     Attributes:
       name: what the table calls it.
-      family: what the picture groups it under.
+      family: what the plot groups it under.
       tokenizer: of any kind.
     """
 

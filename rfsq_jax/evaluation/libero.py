@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rfsq_jax.evaluation import results
+from rfsq_jax.evaluation.analysis.summary import success_table
 from rfsq_jax.evaluation.analysis.versions import describe_simulator, known_changes
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server, default_batch, rows_are_independent
@@ -26,13 +27,14 @@ from rfsq_jax.evaluation.play.run import EpisodeError, Evaluation
 from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker
 from rfsq_jax.evaluation.protocol import Trial, deviations
 from rfsq_jax.evaluation.report.page import write_report
+from rfsq_jax.evaluation.results import errors_text
 from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks, protocol_of
 from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import Policy
 from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.progress import progress_bar
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.results import RESULTS, claim_folder, write_results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +44,22 @@ class Outcome:
     Attributes:
       figures: as in results.json, which is written.
       errors: trials that could not be played; with any, the figures hold no rate.
+      output: the run's folder.
       report: the page that shows it.
     """
 
     figures: dict[str, Any]
     errors: list[EpisodeError]
+    output: Path
     report: Path
+
+    def __str__(self) -> str:
+        """The table of rates and how the run differs from the official protocol, or the errors."""
+        if self.errors:
+            return f"{errors_text(self.output, self.errors)}\nreport: {self.report}"
+        lines = [success_table(self.figures["suites"])]
+        lines += [f"not the official protocol: {each}" for each in self.figures["deviations"]]
+        return "\n".join([*lines, f"figures: {self.output / RESULTS}", f"report: {self.report}"])
 
 
 class LiberoEvaluation:
@@ -156,7 +168,7 @@ class LiberoEvaluation:
             output, server = options.output, self.server
             figures |= results.measure(output, self.policy, server, records, self.tasks)
         write_results(options.output, figures=figures, config=options)
-        return Outcome(figures, errors, write_report(options.output))
+        return Outcome(figures, errors, options.output, write_report(options.output))
 
     def _play_missing(self) -> tuple[list[Record], list[EpisodeError]]:
         options = self.options

@@ -65,9 +65,9 @@ def parse(
     }
     if default is not None:
         options["default"] = default
+    # A config's own errors stand in a box of several lines, which is not shown.
     printed = io.StringIO()
     try:
-        # A config's own errors stand in a box of several lines, which is not shown.
         with contextlib.redirect_stderr(printed):
             return tyro.cli(config_class, **options)
     except SystemExit as refusal:

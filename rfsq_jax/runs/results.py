@@ -14,6 +14,7 @@ from typing import Any
 
 from rfsq_jax.runs.files import primary_path, read_json, write_json
 
+RESULTS = "results.json"
 RECORDED_PACKAGES = (
     "rfsq-jax",
     "jax",
@@ -37,7 +38,7 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
       figures: what was measured, JSON-compatible or numpy.
       config: the resolved config, a dataclass instance.
     """
-    path = Path(output) / "results.json"
+    path = Path(output) / RESULTS
     results = {
         "figures": figures,
         "config": dataclasses.asdict(config),

@@ -83,7 +83,13 @@ def played(wins):
         for place, task in enumerate((2, 0))
         for trial in range(4)
     ]
-    return {"protocol": rules, "episodes": episodes, "time": {"policy": {"act": 0.004}}}
+    return {
+        "protocol": rules,
+        "episodes": episodes,
+        "time": {"policy": {"act": 0.004}},
+        "suites": {},
+        "deviations": [],
+    }
 
 
 def test_the_whole_command(folder, tmp_path, monkeypatch, capsys):
@@ -93,7 +99,7 @@ def test_the_whole_command(folder, tmp_path, monkeypatch, capsys):
     def play(options):
         asked.append(options)
         figures = played(wins[options.output.name.replace("_", " ")])
-        return Outcome(figures, [], options.output / "report.html")
+        return Outcome(figures, [], options.output, options.output / "report.html")
 
     monkeypatch.setattr(compare, "play", play)
     assert compare.main(options(folder, tmp_path)) == 0

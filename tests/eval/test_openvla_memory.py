@@ -36,7 +36,7 @@ def test_sparse_files_are_a_whole_checkpoint(folder: Path) -> None:
 
 
 def test_shards_are_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvla_memory, "SHARD_BYTES", 50_000)
+    monkeypatch.setattr(memory, "SHARD_BYTES", 50_000)
     memory.write_sparse(folder, TINY)
     assert len(list(folder.glob("*.safetensors"))) > 2
     assert load(folder)[0] == TINY

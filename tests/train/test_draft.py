@@ -1,7 +1,6 @@
 """The train.draft command on a small untrained policy."""
 
 import json
-import types
 
 import jax
 import numpy as np
@@ -12,6 +11,7 @@ from rfsq_jax.policies import loading
 from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.commands import refusal
+from tests.support.fakes import Patches
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 from train import draft as command
@@ -29,8 +29,7 @@ def options(chunks, tmp_path, monkeypatch, one_device) -> list[str]:
     config = HeadsConfig(main=SMALL, draft=SMALL)
     parts = untrained_parts(SPEC, config, tokenizer, store.state)
     save_policy(tmp_path / "policy", parts)
-    fake = types.SimpleNamespace(spec=SPEC)
-    monkeypatch.setattr(loading, "camera_backbone", lambda *_: fake)
+    monkeypatch.setattr(loading, "camera_backbone", lambda *_: Patches(SPEC))
     places = ["--policy", str(tmp_path / "policy"), "--features", str(tmp_path / "features")]
     return [*places, "--output", str(tmp_path / "run"), *SHORT]
 

@@ -130,7 +130,7 @@ class TorchOpenVLA(nn.Module):
         return self.action_head["model"](states.reshape(len(x), oft.horizon, -1))
 
     def first(self, x: Tensor, cache: Any, positions: Tensor) -> Tensor:
-        """The token behind a sequence [B, S, E] whose keys go into the cache."""
+        """The token after a sequence [B, S, E] whose keys go into the cache."""
         out = self.language_model(
             inputs_embeds=x, past_key_values=cache, cache_position=positions,
             position_ids=positions[None], use_cache=True, logits_to_keep=1,
