@@ -88,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, run in runs.items():
         paired = compare_runs(runs[STRATEGY_A], run)
         figures[name]["played"] = table.played_figures(run)
-        figures[name]["against_strategy_a"] = {key: pair._asdict() for key, pair in paired.items()}
+        figures[name]["against_strategy_a"] = {
+            key: dataclasses.asdict(pair) for key, pair in paired.items()
+        }
     print(table.comparison(figures), table.explanation(evidence), sep="\n\n")
     everything = {"contenders": figures, "swap": evidence}
     print(f"figures: {write_results(config.output, figures=everything, config=config)}")

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         policy = run["policy"]
         print(f"{name}: {policy['name']} ({policy['kind']}, {policy['mode']})")
     if config.output is not None:
-        write_json(config.output, {name: paired._asdict() for name, paired in figures.items()})
+        write_json(
+            config.output, {name: dataclasses.asdict(paired) for name, paired in figures.items()}
+        )
     return 0
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def plot(figures: dict[str, Any], points: Sequence[CurvePoint], path: Path) -> None:
     """Writes the plot as a PNG."""
-    figure, (curve, acceptance) = plots.new_figure((12, 4.2), 2)
+    figure, (curve, acceptance) = plots.new_figure((12.0, 4.2), 2)
     _plot_curve(curve, points, CurvePoint(**figures["early_exit"]["calibrated"]))
     _plot_acceptance(acceptance, figures["speculation"])
     plots.save_figure(figure, path)

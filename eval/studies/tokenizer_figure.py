@@ -25,7 +25,7 @@ EXTRA = ((plots.GREEN, "v"), (plots.VERMILION, "P"), (plots.PURPLE, "*"))
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Writes the plot of the rows as a PNG."""
-    figure, (left, middle, right) = plots.new_figure((13, 4.2), 3, width_ratios=[1.5, 1, 1])
+    figure, (left, middle, right) = plots.new_figure((13.0, 4.2), 3, width_ratios=[1.5, 1, 1])
     styles = family_styles(rows)
     _plot_rate_distortion(left, rows, styles)
     _plot_overlap(middle, full_codes(rows), styles)

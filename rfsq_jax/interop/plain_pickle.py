@@ -62,9 +62,6 @@ class _Machine:
     def number(self, form: str) -> Any:
         return struct.unpack(form, self.read(struct.calcsize(form)))[0]
 
-    def long(self) -> int:
-        return int.from_bytes(self.read(self.number("<B")), "little", signed=True)
-
     def push(self, value: Any) -> None:
         self._stack.append(value)
 

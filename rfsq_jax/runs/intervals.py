@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import NamedTuple
 
 from scipy.stats import binom
 
@@ -11,7 +11,8 @@ Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: two-sided 95 %."""
 
 
-class Paired(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Paired:
     """Two policies on the same episodes.
 
     Attributes:

@@ -54,7 +54,7 @@ def test_compare_counts_pairs():
     first = [True] * 50 + [True] * 2 + [False] * 14 + [False] * 4
     second = [True] * 50 + [False] * 2 + [True] * 14 + [False] * 4
     paired = compare(first, second)
-    assert paired[:4] == (50, 2, 14, 4)
+    assert (paired.both, paired.first, paired.second, paired.neither) == (50, 2, 14, 4)
     assert paired.difference == pytest.approx(12 / 70)
     assert paired.interval[0] < paired.difference < paired.interval[1]
     assert paired.p_value == pytest.approx(stats.binomtest(2, 16).pvalue)

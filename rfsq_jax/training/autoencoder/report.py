@@ -104,7 +104,7 @@ def plot(
     episode: Float[np.ndarray, "n a"],
 ) -> None:
     """Plots layer use, error by prefix, and a held-out episode beside what its tokens give."""
-    figure, (perplexity, prefixes, translation, rotation) = plots.new_figure((11, 7.2), 2, 2)
+    figure, (perplexity, prefixes, translation, rotation) = plots.new_figure((11.0, 7.2), 2, 2)
     colours: dict[str, str] = dict(zip(named, (plots.BLUE, plots.VERMILION), strict=False))
     _plot_perplexity(perplexity, named, colours)
     _plot_prefixes(prefixes, named, colours)

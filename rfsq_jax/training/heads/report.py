@@ -84,7 +84,7 @@ def reference_note(figures: Figures) -> str:
 
 def plot(path: Path, name: str, figures: Figures) -> None:
     """Plots accuracy by layer over the majority rate, and how far draft and main agree."""
-    figure, (accuracy, agreement) = plots.new_figure((11, 4), 2)
+    figure, (accuracy, agreement) = plots.new_figure((11.0, 4.0), 2)
     _plot_accuracy(accuracy, f"Held-out token accuracy, {name}", figures["accuracy"])
     if "agreement" in figures:
         _plot_agreement(agreement, figures["agreement"])

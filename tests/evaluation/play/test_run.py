@@ -12,10 +12,10 @@ import textwrap
 
 import numpy as np
 import pytest
-from rfsq_jax.parallel.workers import Pool
 
 from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS
+from rfsq_jax.parallel.workers import Pool
 from tests.support.evaluation import PROTOCOL, Fault, Pushes, Sums, evaluate, outcomes, trials_of
 from tests.support.processes import kill_when
 
