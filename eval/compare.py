@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval import libero
-from eval.libero_pair import compare_runs, read_run
 from eval.studies import compare_table as table
 from eval.studies.contenders import (
     NAIVE,
@@ -29,30 +27,31 @@ from eval.studies.contenders import (
     swap_decoder,
     swap_evidence,
 )
+from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.evaluation.analysis.pairs import compare_runs
+from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
+from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
+from rfsq_jax.evaluation.results import errors_text
+from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
 from rfsq_jax.policies.files import load_policy, resolve
-from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 
+COMMAND = "eval.compare"
 
-@dataclasses.dataclass(frozen=True)
-class CompareConfig:
-    """Options of eval.compare.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareConfig(LiberoSettings):
+    """Who is compared, and on which episodes.
 
     Attributes:
       naive: policy with naive tokens.
       robust: policy with robust tokens, strategy A.
       others: further policies, trained on the same features; named by the folder they are in.
       features: the held-out frames for accuracies and errors.
-      suite: suites that are played.
-      tasks: indices of the tasks of each suite; all by default.
-      trials: episodes per task and contender.
-      starts: official initial states, for reporting, or random placements, for choosing.
-      placement_margin: metres by which the regions of random placements grow on all sides.
-      seed: of random placements.
-      workers: simulator processes.
-      output: the run's folder; the same command resumes there.
+      checkpoint: folder of the backbone's weights, for a backbone that has none of its own.
+      backbone_options: further options of the backbone.
     """
 
     naive: Path = Path("runs/heads/small_naive/policy")
@@ -63,41 +62,35 @@ class CompareConfig:
         Path("runs/heads/small_blind/policy"),
     )
     features: Path = Path("runs/features/small")
+    checkpoint: Path | None = None
+    backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
     suite: tuple[str, ...] = ("libero_spatial", "libero_object")
-    tasks: tuple[int, ...] = ()
     trials: int = 5
     starts: Starts = "random"
-    placement_margin: float = 0.05
-    seed: int = 0
-    workers: int = 2
+    video: Videos = "none"
     output: Path = Path("runs/compare")
-
-    def __post_init__(self) -> None:
-        require_positive(self, "trials", "workers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and plays what is missing, prints the tables, writes results.json."""
-    config = parse(CompareConfig, argv, description=(__doc__ or "").split("\n\n")[0])
-    try:
+    config = parse(CompareConfig, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
         contenders = line_up(config)
         figures = {each.name: offline_figures(each, config.features) for each in contenders}
         evidence = explain_swap(config)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"eval.compare: {error}", file=sys.stderr)
-        return 1
+    runs: dict[str, dict[str, Any]] = {}
     for contender in contenders:
         print(f"\n{contender.name}", flush=True)
-        if libero.main(play_options(config, contender)):
+        options = play_options(config, contender)
+        outcome = play(options)
+        if outcome.errors:
+            print(f"{COMMAND}: {errors_text(options.output, outcome.errors)}", file=sys.stderr)
             return 1
-    first = read_run(play_folder(config, STRATEGY_A))
-    for contender in contenders:
-        played = read_run(play_folder(config, contender.name))
-        figures[contender.name]["played"] = table.played_figures(played)
-        paired = compare_runs(first, played)
-        figures[contender.name]["against_strategy_a"] = {
-            name: pair._asdict() for name, pair in paired.items()
-        }
+        runs[contender.name] = outcome.figures
+    for name, run in runs.items():
+        paired = compare_runs(runs[STRATEGY_A], run)
+        figures[name]["played"] = table.played_figures(run)
+        figures[name]["against_strategy_a"] = {key: pair._asdict() for key, pair in paired.items()}
     print(table.comparison(figures), table.explanation(evidence), sep="\n\n")
     everything = {"contenders": figures, "swap": evidence}
     print(f"figures: {write_results(config.output, figures=everything, config=config)}")
@@ -130,19 +123,24 @@ def explain_swap(config: CompareConfig) -> dict[str, Any]:
     return swap_evidence(naive, robust, held_out_actions(config.features))
 
 
-def play_folder(config: CompareConfig, name: str) -> Path:
-    """Where a contender's episodes are."""
-    return config.output / name.replace(" ", "_")
+def play(options: LiberoOptions) -> Outcome:
+    """Plays a contender's missing episodes."""
+    with user_errors(COMMAND):
+        evaluation = LiberoEvaluation.open(options)
+    return evaluation.run()
 
 
-def play_options(config: CompareConfig, contender: Contender) -> list[str]:
-    """The options of eval.libero."""
-    options = ["--policy", str(contender.policy), "--suite", *config.suite]
-    if config.tasks:
-        options += ["--tasks", *map(str, config.tasks)]
-    for name in ("trials", "starts", "placement_margin", "seed", "workers"):
-        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
-    return [*options, "--video", "none", "--output", str(play_folder(config, contender.name))]
+def play_options(config: CompareConfig, contender: Contender) -> LiberoOptions:
+    """The run of eval.libero that plays a contender."""
+    names = [field.name for field in dataclasses.fields(LiberoSettings)]
+    settings = {name: getattr(config, name) for name in names}
+    settings["output"] = config.output / contender.name.replace(" ", "_")
+    return LiberoOptions(
+        policy=str(contender.policy),
+        checkpoint=config.checkpoint,
+        backbone_options=config.backbone_options,
+        **settings,
+    )
 
 
 if __name__ == "__main__":

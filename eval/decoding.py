@@ -16,41 +16,37 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from eval.benchmarks.timing import Spread, busy_note, take_turns
 from eval.studies import decoding_cost as cost
 from eval.studies.decoding_figure import plot
-from eval.studies.decoding_frames import Frames, measure_frames
-from rfsq_jax.backbones import backbone_options, make_backbone
+from eval.studies.decoding_frames import (
+    acceptance_figures,
+    exit_curve,
+    measure_frames,
+    spread_rows,
+)
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads.decoding import Acceptance
-from rfsq_jax.heads.early_exit import (
-    MAX_EXCESS,
-    NEVER,
-    Cost,
-    CurvePoint,
-    calibrate_threshold,
-    curve,
-)
-from rfsq_jax.policies.files import PolicyParts, load_policy, resolve
+from rfsq_jax.heads.early_exit import MAX_EXCESS, NEVER, Cost, CurvePoint
+from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.options import PolicyOptions
+from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.decoding"
 LARGEST_TIME, LARGEST_ERROR = 0.7, 1.03
-EXIT_SHARES = tuple(np.linspace(0.0, 1.0, 21).tolist())
 
 
 @dataclasses.dataclass(frozen=True)
-class DecodingConfig:
-    """What is measured, on what.
+class DecodingConfig(PolicyOptions):
+    """What is measured, on what: a policy of token heads with a draft.
 
     Attributes:
-      policy: a bundled name, or a folder that train.heads wrote; token heads with a draft.
       features: folder of train.features, of the policy's backbone and tokenizer.
       rows: held-out frames at most, spread evenly.
       batch_size: frames that are decoded together when tokens are compared.
@@ -61,7 +57,6 @@ class DecodingConfig:
       output: folder of results.json and decoding.png.
     """
 
-    policy: str = "small"
     features: Path = Path("runs/features/small")
     rows: int = 10_000
     batch_size: int = 16
@@ -77,41 +72,28 @@ class DecodingConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables, writes results.json and the picture."""
-    config = parse(DecodingConfig, argv, description=(__doc__ or "").split("\n\n")[0])
-    try:
-        parts, backbone, store = load(config)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"eval.decoding: {error}", file=sys.stderr)
-        return 1
-    figures, points = run(config, parts, backbone, store)
+    config = parse(DecodingConfig, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
+        policy = config.load_with_draft()
+        store = open_features(config.features, policy)
+    figures, points = run(config, policy.parts, policy.backbone, store)
     plot(figures, points, config.output / "decoding.png")
     write_results(config.output, figures=figures, config=config)
     return 0 if figures["speculation"]["identical"] == figures["speculation"]["chunks"] else 1
 
 
-def load(config: DecodingConfig) -> tuple[PolicyParts, Backbone, FeatureStore]:
-    """Opens policy, backbone and features, and checks that they fit each other.
+def open_features(folder: Path, policy: TokenPolicy) -> FeatureStore:
+    """Opens features that a policy reads.
 
     Raises:
-      FileNotFoundError: if policy or features do not exist.
-      ValueError: if the policy has no draft, or was trained on other features.
+      FileNotFoundError: if they do not exist.
+      ValueError: if the policy was trained on others, or too few episodes are held out.
     """
-    parts = load_policy(resolve(config.policy))
-    if parts.config.draft is None:
-        raise ValueError(
-            "policy must have token heads with a draft, "
-            f"got kind {parts.config.kind!r} without one: {config.policy}"
-        )
-    options = backbone_options(parts.backbone, parts.backbone_options)
-    backbone = make_backbone(parts.backbone, options)
-    if backbone.spec.version != parts.backbone_version:
-        expected = f"version {backbone.spec.version} of the backbone {parts.backbone!r}"
-        raise ValueError(f"policy must be of {expected}, got {parts.backbone_version}")
-    store = FeatureStore.open(config.features)
-    store.require(backbone.spec, parts.space)
-    if len(np.unique(store.episode[store.rows("held_out")])) < 2:
-        raise ValueError(f"features must hold at least 2 held-out episodes: {config.features}")
-    return parts, backbone, store
+    store = FeatureStore.open(folder)
+    store.require(policy.backbone.spec, policy.parts.space)
+    episodes = len(np.unique(store.episode[store.rows("held_out")]))
+    require(episodes >= 2, "features", "of at least 2 held-out episodes", episodes)
+    return store
 
 
 def run(
@@ -152,45 +134,6 @@ def run(
             "error_of_draft": float(frames.error_draft.mean()),
         },
     }, points
-
-
-def spread_rows(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
-    """At most `count` of the rows, spread evenly."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-
-
-def exit_curve(
-    frames: Frames, episode: Int[np.ndarray, " n"], max_excess: float, flops: Cost, seconds: Cost
-) -> tuple[CurvePoint, list[CurvePoint]]:
-    """Chooses the threshold on every second episode.
-
-    Returns:
-      the chosen threshold's point and the whole curve, both measured on the other episodes.
-    """
-    first = np.isin(episode, np.unique(episode)[::2])
-    threshold = calibrate_threshold(*_exit_columns(frames, first), max_excess)
-    shown = _exit_columns(frames, ~first)
-    ranked = np.sort(shown[0])[::-1]
-    places = [round(share * len(ranked)) for share in EXIT_SHARES]
-    thresholds = [float(ranked[place - 1]) if place else NEVER for place in places]
-    chosen, *points = curve(*shown, [threshold, *thresholds], flops, seconds)
-    return chosen, points
-
-
-def acceptance_figures(
-    frames: Frames, acceptance: Acceptance, parts: PolicyParts
-) -> dict[str, Any]:
-    """Shares of the draft's proposals that the main head would have said itself."""
-    chunks, codes = len(frames.identical), parts.shape.codes
-    return {
-        "chunks": chunks,
-        "identical": int(frames.identical.sum()),
-        "tokens_per_layer": (acceptance.tokens / (chunks * codes.horizon * codes.dim)).tolist(),
-        "steps": (acceptance.steps / chunks).tolist(),
-        "whole_chunks": float(acceptance.chunks / chunks),
-    }
 
 
 def speculation_text(figures: dict[str, Any]) -> str:
@@ -235,12 +178,6 @@ def verdict(points: Sequence[CurvePoint], chosen: CurvePoint) -> str:
         f"the time (at most {LARGEST_TIME:.0%} wanted) at {chosen.error:.1%} of the error (at most "
         f"{LARGEST_ERROR:.0%}); {len(on_curve)} of {len(points)} points of the curve do both"
     )
-
-
-def _exit_columns(
-    frames: Frames, chosen: Bool[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    return frames.confidence[chosen], frames.error_draft[chosen], frames.error_main[chosen]
 
 
 if __name__ == "__main__":

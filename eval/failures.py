@@ -26,10 +26,11 @@ from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.parallel.calls import WorkerDiedError, run_all
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import read_json, write_json
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.failures"
 OUTPUT = "failures.json"
 
 
@@ -51,12 +52,13 @@ class FailuresConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plays, prints the table, writes the file."""
-    config = parse(FailuresConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(FailuresConfig, argv, command=COMMAND, description=__doc__)
     try:
-        protocol, failures = read_failures(config.run)
-        diagnosed = diagnose_all(config, protocol, failures)
-    except (FileNotFoundError, ValueError, WorkerDiedError) as error:
-        print(f"eval.failures: {error}", file=sys.stderr)
+        with user_errors(COMMAND):
+            protocol, failures = read_failures(config.run)
+            diagnosed = diagnose_all(config, protocol, failures)
+    except WorkerDiedError as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
         return 1
     print(modes_table(diagnosed))
     print(describe_misses(diagnosed))

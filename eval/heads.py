@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.studies.heads_figures import check_split, measure_policy
 from rfsq_jax.policies.files import load_policy
+from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.files import read_json
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.training.heads import report
+from rfsq_jax.training.heads.evaluation import measure_policy
 
+COMMAND = "eval.heads"
 PICTURE = "heads.png"
 
 
@@ -41,27 +43,23 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
     """Figures by the runs' names.
 
     Raises:
-      SystemExit: if a run is missing or unfinished, the runs did not read the same features, or
-        they were trained on what is held out now.
+      FileNotFoundError: if a run is missing or unfinished.
+      ValueError: if the runs did not read the same features, or were trained on what is held out
+        now.
     """
     found: dict[str, dict[str, Any]] = {}
     features: set[str] = set()
     for folder in config.runs:
         path = folder / "results.json"
         if not path.is_file():
-            raise SystemExit(f"{path} does not exist; finish that run with train.heads")
+            raise FileNotFoundError(f"{path} does not exist; finish that run with train.heads")
         results = read_json(path)
         found[folder.name] = results["figures"]
         features.add(results["config"]["features"]["output"])
-    if len(features) > 1:
-        raise SystemExit(f"runs must share their features, got {', '.join(sorted(features))}")
+    require(len(features) == 1, "runs", "of one folder of features", sorted(features))
     if config.held_out is None:
         return found
     trained_on = Path(features.pop())
-    try:
-        check_split(trained_on, config.held_out)
-    except ValueError as error:
-        raise SystemExit(f"--held-out: {error}") from error
     return {
         folder.name: measure_policy(load_policy(folder / "policy"), trained_on, config.held_out)
         for folder in config.runs
@@ -70,8 +68,9 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    config = parse(HeadsComparison, argv, description="Put runs of train.heads side by side.")
-    named = read_runs(config)
+    config = parse(HeadsComparison, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
+        named = read_runs(config)
     print(report.accuracy_table(named))
     print(report.action_table(named))
     for name, figures in named.items():

@@ -10,8 +10,6 @@ before the clock starts. The actions of both must agree to the last bit.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import sys
 import tempfile
 import time
@@ -20,40 +18,33 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval.benchmarks.timing import Spread, busy_note, ratio
+from eval.benchmarks.usual_loop import Hashes, UsualLoop
+from rfsq_jax.evaluation.libero import LiberoEvaluation
 from rfsq_jax.evaluation.log import EpisodeLog
-from rfsq_jax.evaluation.play.batched_policy import Server, default_batch
-from rfsq_jax.evaluation.play.libero_simulator import LiberoSimulator
-from rfsq_jax.evaluation.play.run import Evaluation
-from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker
-from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
-from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS
-from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.sensors import axis_angle_from_quaternion
-from rfsq_jax.libero.tasks import Task, get_task, official_init_states
-from rfsq_jax.parallel.workers import Pool
-from rfsq_jax.policies import Observations, Policy
+from rfsq_jax.evaluation.protocol import Trial
+from rfsq_jax.evaluation.settings import LiberoOptions
+from rfsq_jax.libero.tasks import Task, get_task
+from rfsq_jax.policies import Policy
+from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.tables import format_table
 
+COMMAND = "eval.libero_speed"
 USUAL = "usual loop"
 WANTED = 5.0
 
-Hashes = dict[int, str]
 Contestant = Callable[[Sequence[Trial]], Hashes]
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeedConfig:
-    """Options of eval.libero_speed.
+class SpeedConfig(PolicyOptions):
+    """Which policy plays which episodes, and how often.
 
     Attributes:
-      policy: a bundled name, or a folder that train.heads wrote.
       suite: where the task comes from.
       task: its index.
       episodes: in each turn of a contestant.
@@ -62,7 +53,6 @@ class SpeedConfig:
       output: folder of results.json.
     """
 
-    policy: str = "small"
     suite: str = "libero_spatial"
     task: int = 0
     episodes: int = 4
@@ -76,74 +66,26 @@ class SpeedConfig:
         require(fits, "workers", "sizes of at least 1", self.workers)
 
 
-class UsualLoop:
-    """The evaluation loop that everyone has, around the stock environment."""
-
-    def __init__(self, task: Task, policy: Policy) -> None:
-        """Builds the stock environment."""
-        from libero.libero.envs import OffScreenRenderEnv
-
-        size = policy.backbone.spec.image_size
-        self._task, self._policy = task, policy
-        self._states = official_init_states(task)
-        with quiet():
-            self._env: Any = OffScreenRenderEnv(
-                bddl_file_name=str(task.bddl_file), camera_heights=size, camera_widths=size
-            )
-        self._env.seed(0)
-
-    def __call__(self, trials: Sequence[Trial]) -> Hashes:
-        """Plays trials in order, each after the one with the number before it."""
-        return {trial.number: self._play(trial) for trial in trials}
-
-    def close(self) -> None:
-        """Frees the environment."""
-        self._env.close()
-
-    def _play(self, trial: Trial) -> str:
-        with quiet():
-            self._env.reset()
-        shown = self._env.set_init_state(self._states[trial.number])
-        for _ in range(10):
-            shown, *_ = self._env.step(NO_OP.tolist())
-        actions: list[np.ndarray] = []
-        while len(actions) < self._task.step_limit:
-            for action in self._policy.act(self._observations(shown))[0]:
-                shown, _, done, _ = self._env.step(action)
-                actions.append(action)
-                if done or len(actions) == self._task.step_limit:
-                    return hashlib.sha256(np.stack(actions).tobytes()).hexdigest()
-        raise AssertionError("the loop ends inside")
-
-    def _observations(self, shown: dict[str, Any]) -> Observations:
-        images = [shown[f"{name}_image"][::-1, ::-1] for name in POLICY_CAMERAS]
-        rotation = axis_angle_from_quaternion(shown["robot0_eef_quat"])
-        state = np.concatenate([shown["robot0_eef_pos"], rotation, shown["robot0_gripper_qpos"]])
-        return Observations(
-            images=np.stack(images)[None],
-            instructions=[self._task.instruction],
-            state=state[None].astype(np.float32),
-        )
-
-
 class Ours:
     """The pool of eval.libero, with its scenes built."""
 
-    def __init__(self, policy: Policy, workers: int, folder: Path) -> None:
+    def __init__(self, config: SpeedConfig, policy: Policy, workers: int, folder: Path) -> None:
         """Starts no process yet."""
-        size = policy.backbone.spec.image_size
-        protocol = EvaluationProtocol(execute=policy.horizon, image_size=size)
-        job = Job(protocol=protocol, make_simulator=LiberoSimulator, output=folder)
-        self._folder = folder
-        self._server = Server(policy, default_batch())
-        start = functools.partial(SimulatorWorker, job=job, cameras=len(POLICY_CAMERAS))
-        self.pool = Pool(start, workers)
+        options = LiberoOptions(
+            policy=config.policy,
+            suite=(config.suite,),
+            tasks=(config.task,),
+            video="none",
+            output=folder,
+        )
+        self._evaluation, self._folder = LiberoEvaluation(options, policy), folder
+        self.pool = self._evaluation.start_pool(workers)
         self.worker_mib = 0.0
 
     def __call__(self, trials: Sequence[Trial]) -> Hashes:
         """Plays trials."""
         log = EpisodeLog(self._folder / f"{time.monotonic_ns()}.jsonl")
-        errors = Evaluation(self.pool, self._server, log).play_all(trials)
+        errors = self._evaluation.play(self.pool, log, trials)
         if errors:
             raise RuntimeError(errors[0].reasons[-1])
         self.worker_mib = max(record.worker_mib for record in log.records.values())
@@ -152,13 +94,11 @@ class Ours:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the table, writes results.json; fails below the wanted ratio."""
-    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(SpeedConfig, argv, command=COMMAND, description=__doc__)
     note = busy_note()
-    try:
-        task, policy = get_task(config.suite, config.task), Policy.from_pretrained(config.policy)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"eval.libero_speed: {error}", file=sys.stderr)
-        return 1
+    with user_errors(COMMAND):
+        task = get_task(config.suite, config.task)
+        policy = config.load(suites=(config.suite,))
     seconds, same, worker_mib = measure(config, task, policy)
     figures = summarise(config, seconds) | {"same_actions": same, "worker_mib": worker_mib}
     write_results(config.output, figures=figures | {"note": note}, config=config)
@@ -181,7 +121,7 @@ def measure(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pools = {str(size): Ours(policy, size, folder) for size in config.workers}
+        pools = {str(size): Ours(config, policy, size, folder) for size in config.workers}
         for size, ours in pools.items():
             stack.enter_context(ours.pool)
             warm_up(ours, task, int(size))

@@ -32,7 +32,7 @@ from eval.benchmarks.openvla.report import (
     rates,
     timing_figures,
 )
-from eval.benchmarks.timing import Work, busy_note, take_turns
+from eval.benchmarks.timing import Work, busy_note, repeated, take_turns
 from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import (
@@ -46,10 +46,11 @@ from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.layout import unstacked
 from rfsq_jax.backbones.openvla.model import ACTION_TOKENS
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 
+COMMAND = "eval.openvla_speed"
 SIZES = {"7b": {"oft": OPENVLA_OFT_7B, "base": OPENVLA_7B}, "tiny": {"oft": TINY_OFT, "base": TINY}}
 CAMERA = (256, 256, 3)
 
@@ -103,22 +104,25 @@ class OpenVLASpeedConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
-    config = parse(OpenVLASpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(OpenVLASpeedConfig, argv, command=COMMAND, description=__doc__)
     # Or JAX would take most of a GPU's memory, and PyTorch's copy of the model not find room.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     note, figures = busy_note(), {}
     names = ("checkpoint",) if config.checkpoint else config.models
     for name in names:
-        figures[name] = measure(config, name)
+        with user_errors(COMMAND):
+            sizes, params = weights(config, name)
+        figures[name] = measure(config, sizes, params, name)
         print(model_table(name, figures[name]), end="\n\n")
     print(note, end="\n" if note else "")
     print(f"figures: {write_results(config.output, figures=figures, config=config)}")
     return 0
 
 
-def measure(config: OpenVLASpeedConfig, name: str) -> dict[str, Any]:
+def measure(
+    config: OpenVLASpeedConfig, sizes: OpenVLAConfig, params: dict[str, Any], name: str
+) -> dict[str, Any]:
     """Times one model; returns its figures."""
-    sizes, params = weights(config, name)
     images, dtype = config.images if sizes.oft else 1, jnp.dtype(config.dtype)
     shape = (sizes, images, config.prompt, config.batch)
     several = programs(*shape, dtype, config.listed)
@@ -175,17 +179,6 @@ def compile_program(
     jitted = jax.jit(lambda params, *inputs: function(params, sizes, *inputs))
     compiled = jitted.lower(params, *inputs).compile()
     return compiled, time.perf_counter() - started
-
-
-def repeated(call: Callable[[], Any], calls: int) -> Work:
-    """The call several times over, each waited for, as a robot waits."""
-
-    def work() -> int:
-        for _ in range(calls):
-            jax.block_until_ready(call())
-        return calls
-
-    return work
 
 
 def preprocessing(images: int, size: int) -> Callable[[], Any]:

@@ -15,23 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from eval.benchmarks.device_peaks import PEAKS, limit_seconds
 from eval.benchmarks.openvla.cost import cost_parts, passes
 from eval.benchmarks.openvla.hlo import read_program
-from eval.benchmarks.openvla.programs import abstract_inputs, chunk, first_token
-from eval.benchmarks.openvla.targets import compiler_options, devices_of
+from eval.benchmarks.openvla.programs import chunk, first_token
+from eval.benchmarks.openvla.topologies import compile_for, compiler_options, devices_of
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, OpenVLAConfig
-from rfsq_jax.backbones.openvla.layout import RULES, abstract_params
-from rfsq_jax.parallel.sharding import batch_sharding, make_mesh, tree_shardings
+from rfsq_jax.parallel.sharding import make_mesh
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
 
+COMMAND = "eval.openvla_topologies"
 # Name -> sizes, images, and what is computed.
 MODELS: dict[str, tuple[OpenVLAConfig, int, Callable[..., Any]]] = {
     "OFT, 2 images + proprio": (OPENVLA_OFT_7B, 2, chunk),
@@ -79,13 +78,14 @@ class TopologiesConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compiles, prints the table, and writes it and results.json."""
-    config = parse(TopologiesConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(TopologiesConfig, argv, command=COMMAND, description=__doc__)
     # Looking for a TPU that is not there takes minutes.
     jax.config.update("jax_platforms", "cpu")
     rows = []
     with progress_bar(len(config.topologies) * len(MODELS), "compiling", "program") as bar:
         for topology in config.topologies:
-            devices = devices_of(topology)
+            with user_errors(COMMAND):
+                devices = devices_of(topology)
             mesh = make_mesh(min(config.data, len(devices)), tensor=-1, devices=devices)
             for name in MODELS:
                 figures = fit(config, *MODELS[name], mesh, compiler_options(topology))
@@ -129,28 +129,6 @@ def fit(
     }
     costs = passes(cost_parts(model, images, config.prompt, config.batch))[:1]
     return figures | time_figures(kind, program.cycles, program.sent, costs, mesh.size)
-
-
-def compile_for(
-    mesh: Mesh,
-    model: OpenVLAConfig,
-    images: int,
-    function: Callable[..., Any],
-    prompt: int,
-    batch: int,
-    options: dict[str, Any],
-    dtype: Any = jnp.bfloat16,
-) -> Any:
-    """A program for the mesh, with the parameters where `layout.RULES` puts them."""
-    params = abstract_params(model, dtype)
-    inputs = abstract_inputs(model, images, prompt, batch, dtype)
-    shardings = tree_shardings(params, mesh, RULES), (batch_sharding(mesh),) * len(inputs)
-    jitted = jax.jit(
-        lambda params, inputs: function(params, model, *inputs),
-        in_shardings=shardings,
-        out_shardings=None if mesh.size > 1 else NamedSharding(mesh, PartitionSpec()),
-    )
-    return jitted.lower(params, inputs).compile(compiler_options=options)
 
 
 def time_figures(

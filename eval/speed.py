@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from eval.benchmarks.timing import Spread, Work, busy_note, rate, ratio, take_turns
+from eval.benchmarks.timing import Spread, Work, busy_note, rate, ratio, repeated, take_turns
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.action_spec import LIBERO
 from rfsq_jax.data.chunks import HORIZON
@@ -70,7 +70,7 @@ class SpeedConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
-    config = parse(SpeedConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(SpeedConfig, argv, command="eval.speed", description=__doc__)
     device, note = torch_device(), busy_note()
     chunks = example_chunks(config.large_batch)
     groups = {
@@ -170,15 +170,8 @@ def coding_work(chunks: Float[np.ndarray, "m t 7"], repeats: int) -> tuple[Work,
     tokenizer = StepTokenizer(model, params, state, ActionSpace.fit(chunks))
     codes = tokenizer.encode(chunks)
 
-    def repeated(call: Callable[[np.ndarray], Any], values: np.ndarray) -> Work:
-        def work() -> int:
-            for _ in range(repeats):
-                call(values)
-            return repeats
-
-        return work
-
-    return repeated(tokenizer.encode, chunks), repeated(tokenizer.decode, codes)
+    encode = repeated(lambda: tokenizer.encode(chunks), repeats)
+    return encode, repeated(lambda: tokenizer.decode(codes), repeats)
 
 
 def training_table(seconds: dict[str, list[float]]) -> str:

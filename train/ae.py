@@ -19,7 +19,7 @@ from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
@@ -29,6 +29,7 @@ from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.metrics import open_writer
 
+COMMAND = "train.ae"
 PICTURE = "tokenizer.png"
 
 
@@ -115,12 +116,12 @@ def show(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    description = "Trains an action autoencoder on demonstrations."
-    config = parse_with_file(AutoencoderRun, argv, description=description)
+    config = parse_with_file(AutoencoderRun, argv, command=COMMAND, description=__doc__)
     if config.against == config.training.model.rfsq.conditioning:
         config = dataclasses.replace(config, against=None)
-    claim_folder(config.output, dataclasses.asdict(config))
-    data = load_demonstrations(config)
+    with user_errors(COMMAND):
+        data = load_demonstrations(config)
+        claim_folder(config.output, dataclasses.asdict(config))
     show(config, train_all(config, data), data)
     return 0
 

@@ -1,4 +1,6 @@
-"""Makes demonstrations with the scripted experts: python -m train.demos --suite libero_spatial.
+"""Makes demonstrations with the scripted experts.
+
+    python -m train.demos --suite libero_spatial
 
 With --rollout-policy a policy acts first and an expert takes over, which shows how to get out of
 where policies get into: a DAgger round (Ross et al. 2011, section 3) with one switch per episode.
@@ -11,10 +13,10 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 
+from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.libero.demonstrations.bundled import write_bundle
 from rfsq_jax.libero.demonstrations.generation import (
     Recipe,
@@ -26,15 +28,16 @@ from rfsq_jax.libero.demonstrations.generation import (
 from rfsq_jax.libero.demonstrations.hdf5 import read_attempts, read_demonstrations
 from rfsq_jax.libero.demonstrations.summary import describe, summarise
 from rfsq_jax.libero.experts import StyleName
-from rfsq_jax.libero.tasks import Task, tasks
+from rfsq_jax.libero.tasks import Task, choose_tasks
 from rfsq_jax.parallel.calls import WorkerDiedError, run_all
+from rfsq_jax.policies.options import PolicyOptions
+from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 from rfsq_jax.runs.checks import require, require_choice, require_positive
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
 
-if TYPE_CHECKING:
-    from rfsq_jax.policies.rollout_policy import PolicyInSimulator
+COMMAND = "train.demos"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,8 @@ class DemosConfig:
       image_size: height and width of stored images, pixels.
       bundle: also pack everything, without images, into this npz file.
       rollout_policy: by name or folder, acts first; what it does is executed and no label.
+      checkpoint: folder of the weights of that policy's backbone, if it has none of its own.
+      backbone_options: further options of that backbone.
       rollout_steps: it hands over after 0 to this many steps, as soon as the hand holds nothing.
     """
 
@@ -70,6 +75,8 @@ class DemosConfig:
     image_size: int = 128
     bundle: Path | None = None
     rollout_policy: str | None = None
+    checkpoint: Path | None = None
+    backbone_options: dict[str, BackboneOption] = dataclasses.field(default_factory=dict)
     rollout_steps: int = 160
 
     def __post_init__(self) -> None:
@@ -81,6 +88,13 @@ class DemosConfig:
         alone = self.rollout_policy is None or not (self.images or self.bundle)
         require(alone, "rollout_policy", "None with images or bundle", self.rollout_policy)
         require(len(set(self.tasks)) == len(self.tasks), "tasks", "without repeats", self.tasks)
+
+    @property
+    def rollout(self) -> PolicyOptions | None:
+        """The policy that acts first."""
+        if self.rollout_policy is None:
+            return None
+        return PolicyOptions(self.rollout_policy, self.checkpoint, self.backbone_options)
 
     @property
     def recipe(self) -> Recipe:
@@ -98,12 +112,19 @@ class DemosConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes what is missing, then writes and prints the figures."""
-    config = parse(DemosConfig, argv, description="Make demonstrations with the scripted experts.")
+    config = parse(DemosConfig, argv, command=COMMAND, description=__doc__)
     # Nothing here needs an accelerator, which another run may be using.
     jax.config.update("jax_platforms", "cpu")
-    shares = episode_shares(config)
-    claim(config, shares)
-    make_missing(config, shares)
+    with user_errors(COMMAND):
+        shares = episode_shares(config)
+        if config.rollout is not None:
+            config.rollout.require_files()
+        claim(config, shares)
+    try:
+        make_missing(config, shares)
+    except WorkerDiedError as error:
+        print(f"{COMMAND}: {error}; the same command resumes", file=sys.stderr)
+        return 1
     demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
     attempts = {task: read_attempts(task_file(config.output, task)) for task in shares}
     figures = summarise(demonstrations, attempts)
@@ -118,22 +139,13 @@ def episode_shares(config: DemosConfig) -> dict[Task, int]:
     """Spreads the episodes over the tasks; the first tasks get the remainder.
 
     Raises:
-      SystemExit: for an unknown suite or task, or fewer episodes than tasks.
+      ValueError: for an unknown suite or task, or fewer episodes than tasks.
     """
-    try:
-        known = tasks(config.suite)
-    except ValueError as error:
-        raise SystemExit(f"bad option: {error}") from error
-    wanted = config.tasks or tuple(range(len(known)))
-    if not all(0 <= index < len(known) for index in wanted):
-        raise SystemExit(f"bad option: tasks must be in 0..{len(known) - 1}, got {wanted}")
-    if config.episodes < len(wanted):
-        raise SystemExit(
-            f"bad option: episodes must be at least one per task ({len(wanted)}), "
-            f"got {config.episodes}"
-        )
-    each, rest = divmod(config.episodes, len(wanted))
-    return {known[index]: each + (place < rest) for place, index in enumerate(wanted)}
+    chosen = choose_tasks(config.suite, config.tasks)
+    expected = f"at least one per task ({len(chosen)})"
+    require(config.episodes >= len(chosen), "episodes", expected, config.episodes)
+    each, rest = divmod(config.episodes, len(chosen))
+    return {task: each + (place < rest) for place, task in enumerate(chosen)}
 
 
 def claim(config: DemosConfig, shares: dict[Task, int]) -> None:
@@ -147,7 +159,7 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     """Runs the workers over the tasks that are not finished, with a progress bar.
 
     Raises:
-      SystemExit: if a worker was killed.
+      WorkerDiedError: if a worker was killed.
       Exception: the first error of a worker.
     """
     missing = {
@@ -158,7 +170,10 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     done = sum(count for task, count in shares.items() if task not in missing)
     for task in missing:
         done += len(finished_attempts(attempts_folder(config.output, task))[0])
-    jobs = [(task, count, config.recipe, config.output) for task, count in missing.items()]
+    jobs = [
+        (task, count, config.recipe, config.output, config.rollout)
+        for task, count in missing.items()
+    ]
     failed = 0
     with progress_bar(config.episodes, f"{config.suite} demos", "episode", initial=done) as bar:
 
@@ -168,29 +183,36 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
             bar.update(int(succeeded))
             bar.set_postfix_str(f"{failed} failed")
 
-        try:
-            run_all(make_task, jobs, workers=config.workers, on_report=follow)
-        except WorkerDiedError as error:
-            raise SystemExit(f"{error}; the same command resumes") from error
+        run_all(make_task, jobs, workers=config.workers, on_report=follow)
 
 
 def make_task(
-    task: Task, count: int, recipe: Recipe, output: Path, report: Callable[[bool], None]
+    task: Task,
+    count: int,
+    recipe: Recipe,
+    output: Path,
+    rollout: PolicyOptions | None,
+    report: Callable[[bool], None],
 ) -> None:
     """Makes the demonstrations of one task, in a worker; reports whether each attempt succeeded."""
-    name = recipe.rollout_policy
-    policy = None if name is None else _load_rollout_policy(name)
+    policy = None
+    if rollout is not None:
+        options = tuple(rollout.backbone_options.items())
+        policy = _load(rollout.policy, rollout.checkpoint, options, task.suite)
     generate(task, count, recipe, output, report, rollout_policy=policy)
 
 
 @functools.cache
-def _load_rollout_policy(name: str) -> PolicyInSimulator:
-    from rfsq_jax.policies import Policy
-    from rfsq_jax.policies.rollout_policy import PolicyInSimulator
-
+def _load(
+    name: str,
+    checkpoint: Path | None,
+    backbone_options: tuple[tuple[str, BackboneOption], ...],
+    suite: str,
+) -> PolicyInSimulator:
     # Workers would each reserve a whole accelerator.
     jax.config.update("jax_platforms", "cpu")
-    return PolicyInSimulator(Policy.from_pretrained(name))
+    options = PolicyOptions(name, checkpoint, dict(backbone_options))
+    return PolicyInSimulator(options.load(suites=(suite,)))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.backbones import backbone_options, make_backbone
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network
 from rfsq_jax.heads.early_exit import MAX_EXCESS
-from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
+from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.runs.tables import format_table
 from rfsq_jax.training.checkpoints import Checkpoints
@@ -28,24 +28,22 @@ from rfsq_jax.training.heads.distillation import DraftTraining, distill
 from rfsq_jax.training.heads.training import BEST_METRIC
 from rfsq_jax.training.metrics import open_writer
 
+COMMAND = "train.draft"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftRun:
-    """One run of train.draft.
+class DraftRun(PolicyOptions):
+    """One run on a policy of token heads with a draft.
 
     Attributes:
-      policy: a bundled name, or a folder that train.heads wrote; token heads with a draft.
       features: folder of train.features that the policy was trained on.
-      checkpoint: folder of the backbone's weights, for a backbone that has none of its own.
       training: how.
       max_excess: how much larger the mean error may be with early exits where the threshold is
         chosen, relative; more held-out episodes allow to come closer to what is wanted.
       output: the run's folder; the same command resumes what is there.
     """
 
-    policy: str
     features: Path = Path("runs/features/small")
-    checkpoint: Path | None = None
     training: DraftTraining = DraftTraining()
     max_excess: float = MAX_EXCESS
     output: Path = Path("runs/draft/small")
@@ -90,17 +88,13 @@ def teach(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    description = "Teaches a policy's draft head what its main head says."
-    config = parse(DraftRun, argv, description=description)
-    parts = load_policy(resolve(config.policy))
-    if parts.config.draft is None:
-        raise SystemExit(f"--policy must have token heads with a draft, got {config.policy}")
-    store = FeatureStore.open(config.features)
-    options = backbone_options(parts.backbone, parts.backbone_options)
-    backbone = make_backbone(parts.backbone, options, config.checkpoint)
-    store.require(backbone.spec, parts.space)
-    claim_folder(config.output, dataclasses.asdict(config))
-    taught, figures = teach(config, parts, store)
+    config = parse(DraftRun, argv, command=COMMAND, description=__doc__)
+    with user_errors(COMMAND):
+        policy = config.load_with_draft()
+        store = FeatureStore.open(config.features)
+        store.require(policy.backbone.spec, policy.parts.space)
+        claim_folder(config.output, dataclasses.asdict(config))
+    taught, figures = teach(config, policy.parts, store)
     save_policy(config.output / "policy", taught)
     names = list(figures["after"])
     rows = [[n, *(f"{figures[when][n]:.4f}" for when in ("before", "after"))] for n in names]

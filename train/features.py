@@ -19,17 +19,24 @@ from rfsq_jax.features.frames import EpisodeFrames, choose_frames, load_episodes
 from rfsq_jax.features.store import MANIFEST, Manifest
 from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.files import write_json
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.config import PolicyRun
 
+COMMAND = "train.features"
 
-def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> None:
-    """Makes what is missing in the run's folder, then writes its manifest and figures.
+
+Shards = Sequence[Sequence[EpisodeFrames]]
+
+
+def open_run(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -> Shards:
+    """Claims the run's folder and reads what is to be seen.
 
     Raises:
-      ValueError: if the tokenizer's chunks have another length than the run's.
+      FileNotFoundError: if there are no demonstrations.
+      ValueError: if the tokenizer's chunks have another length than the run's, the folder holds
+        another run, or the demonstrations are damaged.
       DecoderMissingError: if simplejpeg is needed and not installed.
     """
     if run.as_tensorflow:
@@ -38,10 +45,17 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
         raise ValueError(
             f"horizon must be the tokenizer's ({tokenizer.horizon}), got {run.horizon}"
         )
-    spec, statistics = backbone.spec, tokenizer.normalization
-    identity = {"backbone_version": spec.version, "action_statistics": statistics.to_dict()}
+    statistics = tokenizer.normalization.to_dict()
+    identity = {"backbone_version": backbone.spec.version, "action_statistics": statistics}
     claim_folder(run.output, {**run.identity(), **identity})
-    shards = shards_of(run, choose_frames(run, load_episodes(run)))
+    return shards_of(run, choose_frames(run, load_episodes(run)))
+
+
+def make_features(
+    run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer, shards: Shards
+) -> None:
+    """Makes what is missing in the run's folder, then writes its manifest and figures."""
+    spec = backbone.spec
     instructions = _instructions(shards)
     began = time.perf_counter()
     made = extract(run, backbone, shards, instructions)
@@ -52,7 +66,7 @@ def make_features(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokeniz
             backbone=spec.name,
             version=spec.version,
             depths=spec.depths,
-            action_statistics=statistics,
+            action_statistics=tokenizer.normalization,
             dtype=run.dtype,
             instructions=instructions,
             shards=tuple(shard_folder(run.output, index).name for index in range(len(shards))),
@@ -66,24 +80,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = parse_with_file(
         FeaturesRun,
         argv,
-        description="Makes frozen features of demonstrations.",
+        command=COMMAND,
+        description=__doc__,
         part=(PolicyRun, "features"),
     )
-    backbone = make_backbone(run.backbone, run.options, run.checkpoint)
-    make_features(run, backbone, ActionTokenizer.from_pretrained(run.tokenizer))
+    with user_errors(COMMAND):
+        backbone = make_backbone(run.backbone, run.options, run.checkpoint)
+        tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
+        shards = open_run(run, backbone, tokenizer)
+    make_features(run, backbone, tokenizer, shards)
     return 0
 
 
-def _instructions(shards: Sequence[Sequence[EpisodeFrames]]) -> tuple[str, ...]:
+def _instructions(shards: Shards) -> tuple[str, ...]:
     return tuple(sorted({each.source.instruction for shard in shards for each in shard}))
 
 
 def _show(
-    run: FeaturesRun,
-    shards: Sequence[Sequence[EpisodeFrames]],
-    made: ExtractionFigures,
-    size: int,
-    seconds: float,
+    run: FeaturesRun, shards: Shards, made: ExtractionFigures, size: int, seconds: float
 ) -> None:
     episodes = [each for shard in shards for each in shard]
     figures: dict[str, Any] = {

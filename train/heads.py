@@ -17,7 +17,7 @@ from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.policies.files import PolicyParts, save_policy
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
@@ -27,6 +27,7 @@ from rfsq_jax.training.heads.config import PolicyRun
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.metrics import open_writer
 
+COMMAND = "train.heads"
 PICTURE = "heads.png"
 
 
@@ -95,16 +96,16 @@ def show(config: PolicyRun, figures: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    description = "Trains a policy's heads on frozen features."
-    config = parse_with_file(PolicyRun, argv, description=description)
+    config = parse_with_file(PolicyRun, argv, command=COMMAND, description=__doc__)
     features = config.features
-    spec = make_backbone(features.backbone, features.options, features.checkpoint).spec
-    store = FeatureStore.open(features.output)
-    tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
-    space = tokenizer.space
-    store.require(spec, space)
-    versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
-    claim_folder(config.output, {**config.identity(), **versions})
+    with user_errors(COMMAND):
+        spec = make_backbone(features.backbone, features.options, features.checkpoint).spec
+        store = FeatureStore.open(features.output)
+        tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
+        space = tokenizer.space
+        store.require(spec, space)
+        versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
+        claim_folder(config.output, {**config.identity(), **versions})
     predicts_tokens = config.training.model.kind == "tokens"
     parts, figures = train_policy(
         config, spec, store, space, tokenizer if predicts_tokens else None

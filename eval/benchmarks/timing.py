@@ -1,4 +1,4 @@
-"""Timing on a busy machine: contestants take turns, ratios are taken within a round."""
+"""What work costs. On a busy machine contestants take turns, ratios are taken within a round."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import numpy as np
 
 # Does some work, waits until it is done, and returns how many units of work it was.
@@ -28,6 +30,34 @@ class Spread:
 
     def __str__(self) -> str:
         return f"{self.median:.4g} ({self.minimum:.4g} to {self.maximum:.4g})"
+
+
+def repeated(call: Callable[[], Any], calls: int) -> Work:
+    """The call several times over, each waited for, as a robot waits."""
+
+    def work() -> int:
+        for _ in range(calls):
+            jax.block_until_ready(call())
+        return calls
+
+    return work
+
+
+def fastest(call: Callable[[], Any], rounds: int = 3) -> float:
+    """The least seconds of a call, once warm."""
+    return min(take_turns({"": repeated(call, 1)}, rounds)[""])
+
+
+def flops_of(function: Callable[..., Any], *args: Any) -> float:
+    """Compiles a function for these arguments and returns its floating-point operations.
+
+    Raises:
+      RuntimeError: if the backend does not count them.
+    """
+    analysis = jax.jit(function).lower(*args).compile().cost_analysis()
+    if analysis is None:
+        raise RuntimeError(f"the backend {jax.default_backend()!r} does not count FLOPs")
+    return float(analysis["flops"])
 
 
 def take_turns(

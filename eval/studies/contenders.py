@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eval.studies.heads_figures import measure_policy
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.bins import from_bins, to_bins
+from rfsq_jax.training.heads.evaluation import measure_policy
 
 NAIVE, STRATEGY_A, STRATEGY_B = "naive", "strategy A", "strategy B"
 

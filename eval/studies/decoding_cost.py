@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from eval.benchmarks.flops import flops_of
-from eval.benchmarks.timing import Work
+from eval.benchmarks.timing import Work, flops_of, repeated
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part, main_part
@@ -31,7 +29,7 @@ def policy_contestants(parts: PolicyParts, backbone: Backbone, calls: int) -> di
     def acting(mode: Any, threshold: float | None = None) -> Work:
         chosen = dataclasses.replace(parts, threshold=threshold)
         policy = TokenPolicy(chosen, backbone, mode)
-        return repeated(calls, lambda: policy.act(observations))
+        return repeated(lambda: policy.act(observations), calls)
 
     observations = example(backbone)
     return {
@@ -67,21 +65,10 @@ def heads_contestants(parts: PolicyParts, calls: int) -> dict[str, Work]:
     wrong = right.copy()
     wrong[0, 0, 0, 0] = (wrong[0, 0, 0, 0] + 1) % parts.shape.codes.num_levels
     return {
-        GREEDY: repeated(calls, lambda: jax.device_get(greedy(*inputs))),
-        RIGHT: repeated(calls, lambda: jax.device_get(verify(*inputs, right))),
-        WRONG: repeated(calls, lambda: jax.device_get(verify(*inputs, wrong))),
+        GREEDY: repeated(lambda: jax.device_get(greedy(*inputs)), calls),
+        RIGHT: repeated(lambda: jax.device_get(verify(*inputs, right)), calls),
+        WRONG: repeated(lambda: jax.device_get(verify(*inputs, wrong)), calls),
     }
-
-
-def repeated(calls: int, call: Callable[[], object]) -> Work:
-    """Returns work of that many calls."""
-
-    def work() -> int:
-        for _ in range(calls):
-            call()
-        return calls
-
-    return work
 
 
 def example(backbone: Backbone) -> Observations:
@@ -110,8 +97,6 @@ def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
         return last(weights, backbone.early(weights[0], inputs)[1], state)
 
     carry = jax.eval_shape(first, weights, inputs, seen.state)[2]
-    early, late = (
-        flops_of(first, weights, inputs, seen.state),
-        flops_of(last, weights, carry, seen.state),
-    )
+    early = flops_of(first, weights, inputs, seen.state)
+    late = flops_of(last, weights, carry, seen.state)
     return Cost(flops_of(full, weights, inputs, seen.state), early, early + late)

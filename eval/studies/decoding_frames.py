@@ -6,6 +6,7 @@ coarse.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,12 +19,16 @@ from rfsq_jax.backbones.protocol import EARLY, FINAL
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import decoding
 from rfsq_jax.heads.decoding import Acceptance
+from rfsq_jax.heads.early_exit import NEVER, Cost, CurvePoint, calibrate_threshold, curve
 from rfsq_jax.heads.prediction import of_logits
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.runs.trees import Params
 
+EXIT_SHARES = tuple(np.linspace(0.0, 1.0, 21).tolist())
 
-class Frames(NamedTuple):
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frames:
     """One row per frame.
 
     Attributes:
@@ -79,11 +84,50 @@ def measure_frames(
         found = speculate(parts.params, final, store.gather(EARLY, chosen), state, truth)
         own = verify(parts.params, codes[..., : parts.shape.codes.coarse], final, state)
         same = (found.codes == codes).all(axis=(1, 2, 3)) & (own == codes).all(axis=(1, 2, 3))
-        blocks.append(Frames(same, found.confidence, found.error_main, found.error_draft))
+        blocks.append((same, found.confidence, found.error_main, found.error_draft))
         counts.append(found.acceptance)
         after_block(len(chosen))
-    frames = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
+    frames = Frames(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     return frames, jax.tree.map(lambda *parts: np.sum(parts, axis=0), *counts)
+
+
+def spread_rows(rows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
+    """At most `count` of the rows, spread evenly."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+
+
+def exit_curve(
+    frames: Frames, episode: Int[np.ndarray, " n"], max_excess: float, flops: Cost, seconds: Cost
+) -> tuple[CurvePoint, list[CurvePoint]]:
+    """Chooses the threshold on every second episode.
+
+    Returns:
+      the chosen threshold's point and the whole curve, both measured on the other episodes.
+    """
+    first = np.isin(episode, np.unique(episode)[::2])
+    threshold = calibrate_threshold(*_exit_columns(frames, first), max_excess)
+    shown = _exit_columns(frames, ~first)
+    ranked = np.sort(shown[0])[::-1]
+    places = [round(share * len(ranked)) for share in EXIT_SHARES]
+    thresholds = [float(ranked[place - 1]) if place else NEVER for place in places]
+    chosen, *points = curve(*shown, [threshold, *thresholds], flops, seconds)
+    return chosen, points
+
+
+def acceptance_figures(
+    frames: Frames, acceptance: Acceptance, parts: PolicyParts
+) -> dict[str, Any]:
+    """Shares of the draft's proposals that the main head would have said itself."""
+    chunks, codes = len(frames.identical), parts.shape.codes
+    return {
+        "chunks": chunks,
+        "identical": int(frames.identical.sum()),
+        "tokens_per_layer": (acceptance.tokens / (chunks * codes.horizon * codes.dim)).tolist(),
+        "steps": (acceptance.steps / chunks).tolist(),
+        "whole_chunks": float(acceptance.chunks / chunks),
+    }
 
 
 def _programs(parts: PolicyParts) -> tuple[Callable[..., Any], ...]:
@@ -116,3 +160,9 @@ def _programs(parts: PolicyParts) -> tuple[Callable[..., Any], ...]:
         return decoding.speculate(heads.main, proposal, final, parts.normalize_state(state))[0]
 
     return jax.jit(greedy), jax.jit(speculate), jax.jit(verify)
+
+
+def _exit_columns(
+    frames: Frames, chosen: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    return frames.confidence[chosen], frames.error_draft[chosen], frames.error_main[chosen]

@@ -3,17 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval.studies.token_statistics import TokenStatistics, code_statistics, sequence_statistics
+from eval.benchmarks.timing import fastest
+from eval.studies.token_statistics import (
+    TokenStatistics,
+    adjacency,
+    code_statistics,
+    sequence_statistics,
+)
 from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.chunks import HORIZON, episode_chunks
+from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.errors import reconstruction_errors
+from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
+from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.libero.demonstrations.bundled import load_bundled
+from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
+from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.tokenizers import ActionTokenizer
+from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
+from rfsq_jax.tokenizers.bins import BinTokenizer
+from rfsq_jax.tokenizers.fast import FastTokenizer, to_coefficients
+from rfsq_jax.tokenizers.step import StepTokenizer
+from rfsq_jax.training.autoencoder.training import TrainingConfig
+from rfsq_jax.training.loop import LoopConfig
+
+BUNDLED = "libero"
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizersConfig:
+    """What is compared, on what.
+
+    Attributes:
+      actions: NPZ or LIBERO HDF5 file of demonstrations; the bundled ones by default.
+      suites: whose bundled demonstrations, as train.ae names them.
+      output: folder of results.json, tokenizers.png and the tokenizers trained here.
+      runs: RFSQ tokenizers to measure: bundled names, or folders of train.ae or `save_pretrained`.
+      fast_scales: coefficients per unit of normalised action, one FAST tokenizer each.
+      fast_vocab: ids of each FAST tokenizer.
+      num_bins: bins per value.
+      steps: training steps of an RFSQ tokenizer trained here.
+      horizon: steps T of a chunk.
+      held_out: share of episodes held out.
+      seed: of the split and of training.
+    """
+
+    actions: Path | None = None
+    suites: tuple[str, ...] = ("libero_spatial", "libero_object")
+    output: Path = Path("runs/tokenizers")
+    runs: tuple[str, ...] = ()
+    fast_scales: tuple[float, ...] = (2.0, 4.0, 10.0, 20.0, 40.0)
+    fast_vocab: int = 1024
+    num_bins: int = 256
+    steps: int = 20_000
+    horizon: int = HORIZON
+    held_out: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "fast_vocab", "steps", "horizon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,55 +117,126 @@ class Row:
     encode_us: float
 
 
+def load_chunks(config: TokenizersConfig) -> tuple[Float[np.ndarray, "m t a"], HeldOut]:
+    """Returns training chunks and what is held out; the split is by episode, as train.ae's is.
+
+    Raises:
+      ValueError: if either part has no episode long enough.
+    """
+    train, held_out = split_episodes(load_episodes(config), config.held_out, config.seed)
+    parts = [
+        [episode_chunks(e.actions, config.horizon) for e in part] for part in (train, held_out)
+    ]
+    for name, part in zip(("training", "held-out"), parts, strict=True):
+        if not any(len(chunks) > 1 for chunks in part):
+            need = f"a {name} episode of more than {config.horizon} steps"
+            raise ValueError(f"expected {need}, got {len(part)} that are shorter")
+    chunks = np.concatenate(parts[0])
+    adjacent = adjacency([len(chunks) for chunks in parts[1]])
+    return chunks, HeldOut(np.concatenate(parts[1]), adjacent, ActionSpace.fit(chunks))
+
+
+def load_episodes(config: TokenizersConfig) -> list[ActionSequence] | list[Episode]:
+    """Returns the episodes of the file, or the bundled ones."""
+    if config.actions is not None:
+        return read_actions(config.actions)
+    return [episode for suite in config.suites for episode in load_bundled(suite)]
+
+
+def baselines(config: TokenizersConfig, chunks: Float[np.ndarray, "m t a"]) -> Iterator[Candidate]:
+    """Yields uniform bins and FAST, fitted to the training chunks."""
+    bins = BinTokenizer.fit(chunks, num_bins=config.num_bins)
+    yield Candidate(f"{config.num_bins} bins", "bins", bins)
+    for scale in config.fast_scales:
+        options = {"scale": scale, "vocab_size": config.fast_vocab, "clip_coefficients": True}
+        fast = FastTokenizer.fit(chunks, **options)
+        yield Candidate(f"FAST, scale {scale:g}", "FAST", fast)
+
+
+def residual(config: TokenizersConfig, chunks: Float[np.ndarray, "m t a"]) -> Iterator[Candidate]:
+    """Yields the RFSQ tokenizers: those of `runs`, then of every missing conditioning one."""
+    runs = (*config.runs, BUNDLED) if config.actions is None else config.runs
+    found: dict[str, ActionTokenizer] = {}
+    for run_name in runs:
+        inside = Path(run_name) / "tokenizer"
+        tokenizer = ActionTokenizer.from_pretrained(inside if inside.is_dir() else run_name)
+        if tokenizer.horizon != config.horizon:
+            raise ValueError(
+                f"{run_name} has horizon {tokenizer.horizon}, expected {config.horizon}"
+            )
+        name = name_of(tokenizer)
+        name = f"{name} ({Path(run_name).name})" if name in found else name
+        if name in found:
+            raise ValueError(f"runs must have different names, got two called {name!r}")
+        found[name] = tokenizer
+    for conditioning, name in CONDITIONING_NAMES.items():
+        if name not in found:
+            found[name] = trained(config, conditioning, chunks)
+    for name in sorted(
+        found, key=list(dict.fromkeys([*CONDITIONING_NAMES.values(), *found])).index
+    ):
+        yield Candidate(name, name, found[name])
+
+
+def name_of(tokenizer: ActionTokenizer) -> str:
+    """What the table calls it: RFSQ by its conditioning, others by their kind."""
+    if isinstance(tokenizer, StepTokenizer):
+        return CONDITIONING_NAMES[tokenizer.config.rfsq.conditioning]
+    return tokenizer.kind
+
+
+def trained(
+    config: TokenizersConfig, conditioning: Conditioning, chunks: Float[np.ndarray, "m t a"]
+) -> ActionTokenizer:
+    """Trains a tokenizer, or loads it if an earlier run trained it on the same data and recipe."""
+    loop = LoopConfig(config.steps, min(500, config.steps), config.steps, config.seed)
+    model = AutoencoderConfig(rfsq=RFSQConfig(conditioning=conditioning))
+    training = TrainingConfig(model=model, loop=loop)
+    recipe = json.dumps(dataclasses.asdict(training)).encode() + chunks.tobytes()
+    digest = hashlib.sha256(recipe).hexdigest()[:12]
+    folder = config.output / "trained" / f"{CONDITIONING_NAMES[conditioning]}-{digest}"
+    if folder.is_dir():
+        return ActionTokenizer.from_pretrained(folder)
+    tokenizer = StepTokenizer.fit(chunks, training=training)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def clipped_chunks(candidates: Sequence[Candidate], held_out: HeldOut) -> dict[str, int]:
+    """How many held-out chunks hold a coefficient that a FAST alphabet lacks, by tokenizer."""
+    counts: dict[str, int] = {}
+    for candidate in candidates:
+        if isinstance(fast := candidate.tokenizer, FastTokenizer):
+            low, high = fast.coefficient_range
+            found = to_coefficients(fast.normalization.normalize(held_out.chunks), fast.scale)
+            counts[candidate.name] = int(((found < low) | (found > high)).any(axis=(1, 2)).sum())
+    return counts
+
+
 def measure(candidate: Candidate, held_out: HeldOut) -> Iterator[Row]:
     """Yields the row of a tokenizer, and for residual codes one for every prefix of layers."""
-    tokens = candidate.tokenizer.encode(held_out.chunks)
-    encode_us = _encode_time(candidate.tokenizer, held_out.chunks)
+    chunks, tokenizer = held_out.chunks, candidate.tokenizer
+    tokens = tokenizer.encode(chunks)
+    encode_us = 1e6 * fastest(lambda: tokenizer.encode(chunks)) / len(chunks)
+
+    def row(name: str, layers: int | None, some: Any, length: float, found: TokenStatistics) -> Row:
+        bits = length * float(np.log2(tokenizer.vocab_size))
+        decoded = np.asarray(tokenizer.decode(some))
+        errors = reconstruction_errors(chunks, decoded, held_out.space)
+        return Row(name, candidate.family, layers, length, bits, errors, found, encode_us)
+
     if isinstance(tokens, list):
-        yield _sequence_row(candidate, held_out, tokens, encode_us)
+        length = float(np.mean([len(ids) for ids in tokens]))
+        found = sequence_statistics(tokens, held_out.adjacent)
+        yield row(candidate.name, None, tokens, length, found)
         return
     codes = np.asarray(tokens)
-    if codes.ndim == held_out.chunks.ndim:
-        yield _code_row(candidate, held_out, codes[..., None], None, encode_us)
+    if codes.ndim == chunks.ndim:
+        found = code_statistics(codes[..., None], held_out.adjacent)
+        yield row(candidate.name, None, codes, float(np.prod(codes.shape[1:])), found)
         return
     for layers in range(1, codes.shape[-1] + 1):
+        prefix = codes[..., :layers]
         name = f"{candidate.name} {layers}/{codes.shape[-1]}"
-        prefix = dataclasses.replace(candidate, name=name)
-        yield _code_row(prefix, held_out, codes[..., :layers], layers, encode_us)
-
-
-def _sequence_row(
-    candidate: Candidate, held_out: HeldOut, sequences: list[list[int]], encode_us: float
-) -> Row:
-    tokens = float(np.mean([len(ids) for ids in sequences]))
-    bits = tokens * float(np.log2(candidate.tokenizer.vocab_size))
-    errors = _errors(held_out, candidate.tokenizer.decode(sequences))
-    statistics = sequence_statistics(sequences, held_out.adjacent)
-    return Row(candidate.name, candidate.family, None, tokens, bits, errors, statistics, encode_us)
-
-
-def _code_row(
-    candidate: Candidate, held_out: HeldOut, codes: Any, layers: int | None, encode_us: float
-) -> Row:
-    tok = candidate.tokenizer
-    tokens = float(np.prod(codes.shape[1:]))
-    bits = tokens * float(np.log2(tok.vocab_size))
-    errors = _errors(held_out, tok.decode(codes[..., 0] if layers is None else codes))
-    statistics = code_statistics(codes, held_out.adjacent)
-    return Row(
-        candidate.name, candidate.family, layers, tokens, bits, errors, statistics, encode_us
-    )
-
-
-def _errors(held_out: HeldOut, decoded: Any) -> dict[str, float]:
-    return reconstruction_errors(held_out.chunks, np.asarray(decoded), held_out.space)
-
-
-def _encode_time(tokenizer: ActionTokenizer, chunks: Float[np.ndarray, "b t a"]) -> float:
-    """Microseconds per chunk for the whole batch, once warm: the best of three."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        tokenizer.encode(chunks)
-        seconds.append(time.perf_counter() - start)
-    return 1e6 * min(seconds) / len(chunks)
+        found = code_statistics(prefix, held_out.adjacent)
+        yield row(name, layers, prefix, float(np.prod(prefix.shape[1:])), found)

@@ -43,34 +43,28 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationProtocol:
-    """How episodes are played; every default is the official protocol's.
+class EpisodeRules:
+    """How episodes are played, whatever the policy; every default is the official protocol's.
 
     Attributes:
-      execute: steps of each chunk that are played before the policy is asked again.
       starts: "official": the benchmark's stored initial states, for reporting; "random": seeded
         placements, for choosing.
       placement_margin: metres by which regions of random placements grow on all sides.
       seed: of random placements; nothing else is random.
       settle_steps: steps without motion at the start of an episode.
       step_limit: steps after settling; None is the suite's own.
-      image_size: height and width of images, pixels.
     """
 
-    execute: int
     starts: Starts = "official"
     placement_margin: float = 0.05
     seed: int = 0
     settle_steps: int = OFFICIAL_SETTLE_STEPS
     step_limit: int | None = None
-    image_size: int = OFFICIAL_IMAGE_SIZE
 
     def __post_init__(self) -> None:
-        require_positive(self, "execute", "image_size")
         require_choice(self.starts, Starts, "starts")
-        require(
-            self.placement_margin >= 0, "placement_margin", "at least 0 m", self.placement_margin
-        )
+        margin = self.placement_margin
+        require(margin >= 0, "placement_margin", "at least 0 m", margin)
         require(self.seed >= 0, "seed", "at least 0", self.seed)
         require(self.settle_steps >= 0, "settle_steps", "at least 0", self.settle_steps)
         if self.step_limit is not None:
@@ -79,6 +73,23 @@ class EvaluationProtocol:
     def limit(self, suite: str) -> int:
         """Steps after settling in `suite`."""
         return step_limit(suite) if self.step_limit is None else self.step_limit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol(EpisodeRules):
+    """How episodes of one policy are played.
+
+    Attributes:
+      execute: steps of each chunk that are played before the policy is asked again.
+      image_size: height and width of images, pixels.
+    """
+
+    execute: int
+    image_size: int = OFFICIAL_IMAGE_SIZE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "execute", "image_size")
 
 
 def current_names(protocol: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from rfsq_jax.runs.checks import NotInstalledError
+
 BACKENDS = ("egl", "osmesa")
 SWITCHED_OFF = ("disabled", "disable", "off", "false", "0")
 PATIENCE = 120
@@ -29,11 +31,11 @@ mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), mujoco.mjtFontSca
 """
 
 
-class SimulatorMissingError(ImportError):
+class SimulatorMissingError(NotInstalledError):
     """The simulator's packages are not installed."""
 
 
-class RenderingError(RuntimeError):
+class RenderingError(NotInstalledError):
     """No OpenGL backend can render on this machine."""
 
 

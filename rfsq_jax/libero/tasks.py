@@ -101,6 +101,18 @@ def tasks(suite: str) -> tuple[Task, ...]:
     )
 
 
+def choose_tasks(suite: str, indices: Sequence[int]) -> list[Task]:
+    """The tasks of `suite` with these indices, or all where none is given.
+
+    Raises:
+      ValueError: for an unknown suite or an index outside it.
+    """
+    known = tasks(suite)
+    fits = all(0 <= index < len(known) for index in indices)
+    require(fits, "tasks", f"in 0..{len(known) - 1} for {suite}", tuple(indices))
+    return [known[index] for index in indices or range(len(known))]
+
+
 def get_task(suite: str, index: int) -> Task:
     """Returns task `index` of `suite`.
 

@@ -11,8 +11,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rfsq_jax.runs.trees import leaf_path
-
 AXES = ("data", "fsdp", "tensor")
 Rules = Sequence[tuple[str, PartitionSpec]]
 REPLICATED: Rules = ((r".*", PartitionSpec()),)
@@ -70,3 +68,8 @@ def place(tree: Any, mesh: Mesh, rules: Rules) -> Any:
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
     return jax.tree.map(put, tree, tree_shardings(tree, mesh, rules))
+
+
+def leaf_path(path: tuple[Any, ...]) -> str:
+    """A leaf's path as text: params/encoder_in/kernel."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")

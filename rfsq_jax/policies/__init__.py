@@ -5,6 +5,7 @@ token_policy   heads on a frozen backbone
 openvla        OpenVLA and OpenVLA-OFT with their own heads
 loading        by name or folder
 files          a policy on disk
+options        which policy a command takes
 """
 
 from rfsq_jax.data.observations import Observations

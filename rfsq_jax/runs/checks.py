@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 
+class NotInstalledError(ImportError):
+    """Something is not installed that only some need; the message says what to install."""
+
+
 def require(condition: bool, field: str, expected: str, got: Any) -> None:
     """Raises a ValueError that names the field, what was expected and what was got."""
     if not condition:

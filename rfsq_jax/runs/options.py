@@ -1,43 +1,87 @@
-"""Command lines: a frozen config dataclass in, every field of it an option."""
+"""Command lines: a frozen config dataclass in, every field of it an option.
+
+All commands fail alike: what their user can put right is one line on stderr and exit code 2; our
+own mistakes are tracebacks.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from rfsq_jax.runs.checks import NotInstalledError, require
+
 Config = TypeVar("Config")
+
+
+@contextlib.contextmanager
+def user_errors(command: str) -> Iterator[None]:
+    """Ends the program with one line for what its user can put right; goes around such code only.
+
+    That is a ValueError, a file that does not exist, or something that is not installed.
+
+    Raises:
+      SystemExit: with code 2, after the line is printed.
+    """
+    try:
+        yield
+    except (ValueError, FileNotFoundError, NotInstalledError) as error:
+        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def parse(
     config_class: type[Config],
     argv: Sequence[str] | None = None,
     *,
-    description: str,
+    command: str,
+    description: str | None,
     default: Config | None = None,
 ) -> Config:
-    """Returns a config from the command line; `--help` and unknown options end the program.
+    """Returns a config from the command line; `--help` and options that it refuses end the program.
 
     Args:
       config_class: a frozen dataclass that validates itself.
       argv: the arguments, sys.argv[1:] by default.
-      description: what `--help` says first.
+      command: its name, such as eval.libero.
+      description: its docstring, whose first paragraph `--help` starts with.
       default: where unnamed options take their values from.
+
+    Raises:
+      SystemExit: with code 2 for a bad option, after it is printed what is wrong; 0 for `--help`.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    options: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(config_class, args=arguments, description=description, **options)
+    options: dict[str, Any] = {
+        "args": list(sys.argv[1:] if argv is None else argv),
+        "prog": f"python -m {command}",
+        "description": (description or "").split("\n\n")[0],
+    }
+    if default is not None:
+        options["default"] = default
+    try:
+        # A config's own errors stand in a box of several lines, which is not shown.
+        with contextlib.redirect_stderr(io.StringIO()) as printed:
+            return tyro.cli(config_class, **options)
+    except SystemExit as refusal:
+        with user_errors(command):
+            _raise_own_error(refusal)
+        print(printed.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def parse_with_file(
     config_class: type[Config],
     argv: Sequence[str] | None = None,
     *,
-    description: str,
+    command: str,
+    description: str | None,
     part: tuple[type[Any], str] | None = None,
 ) -> Config:
     """As `parse`, where `--config FILE.py` names the file whose `get_config()` gives the defaults.
@@ -45,43 +89,55 @@ def parse_with_file(
     Args:
       config_class: a frozen dataclass that validates itself.
       argv: the arguments, sys.argv[1:] by default.
-      description: what `--help` says first.
+      command: its name, such as train.heads.
+      description: its docstring, whose first paragraph `--help` starts with.
       part: class of what the files give, and its field that holds the `config_class`, where that
         is only a part of it.
 
     Raises:
-      SystemExit: if the file is missing or gives something else.
+      SystemExit: as `parse`; with code 2 also if the file is missing or gives something else.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    path, arguments = _take_option(arguments, "--config")
-    described = (
-        f"{description} --config FILE.py gives the defaults; the options below override them."
-    )
-    if path is None:
-        default = None
-    elif part is None:
-        default = load_config(Path(path), config_class)
-    else:
-        default = getattr(load_config(Path(path), part[0]), part[1])
-    return parse(config_class, arguments, description=described, default=default)
+    with user_errors(command):
+        path, arguments = _take_option(list(sys.argv[1:] if argv is None else argv), "--config")
+        if path is None:
+            default = None
+        elif part is None:
+            default = load_config(Path(path), config_class)
+        else:
+            default = getattr(load_config(Path(path), part[0]), part[1])
+    first = (description or "").split("\n\n")[0]
+    described = f"{first} --config FILE.py gives the defaults; the options below override them."
+    return parse(config_class, arguments, command=command, description=described, default=default)
 
 
 def load_config(path: Path, config_class: type[Config]) -> Config:
-    """Returns what `get_config()` in the Python file at `path` returns."""
+    """Returns what `get_config()` in the Python file at `path` returns.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no Python file, or returns something else.
+    """
     if not path.is_file():
-        raise SystemExit(
-            f"--config expected a Python file, got {str(path)!r}, which does not exist"
-        )
+        raise FileNotFoundError(f"--config must be a Python file, got {path}, which does not exist")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise SystemExit(f"--config expected a Python file, got {str(path)!r}")
+        raise ValueError(f"--config must be a Python file, got {path}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config()
-    if not isinstance(config, config_class):
-        expected = f"{config_class.__module__}.{config_class.__qualname__}"
-        raise SystemExit(f"{path}: get_config() must return a {expected}, got {type(config)}")
+    expected = f"a {config_class.__module__}.{config_class.__qualname__}"
+    require(isinstance(config, config_class), f"get_config() in {path}", expected, config)
     return config
+
+
+def _raise_own_error(refusal: SystemExit) -> None:
+    """Raises what a config's own check raised, if that is why tyro ends the program."""
+    error = refusal.__context__
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, ValueError) and any(f.name == "__post_init__" for f in frames):
+            raise error
+        error = error.__context__
 
 
 def _take_option(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
@@ -89,7 +145,6 @@ def _take_option(arguments: list[str], name: str) -> tuple[str | None, list[str]
         if argument.startswith(f"{name}="):
             return argument.removeprefix(f"{name}="), arguments[:index] + arguments[index + 1 :]
         if argument == name:
-            if index + 1 == len(arguments):
-                raise SystemExit(f"{name} expects a file name")
+            require(index + 1 < len(arguments), name, "followed by a file name", None)
             return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
     return None, arguments

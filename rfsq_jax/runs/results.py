@@ -59,14 +59,14 @@ def claim_folder(output: Path, identity: dict[str, Any]) -> None:
       identity: the options that decide what the run makes.
 
     Raises:
-      SystemExit: if it has another one; it names the options that differ.
+      ValueError: if it has another one; it names the options that differ.
     """
     path = Path(output) / "config.json"
     wanted = json.loads(json.dumps(identity, default=str))
     if path.exists() and (found := read_json(path)) != wanted:
         differences = "; ".join(_differences(found, wanted))
         advice = "give another --output or remove that folder"
-        raise SystemExit(f"{output} holds a run with other options ({differences}); {advice}")
+        raise ValueError(f"{output} holds a run with other options ({differences}); {advice}")
     if not path.exists():
         # By every process, all alike: none may fill a folder that is not claimed yet.
         write_json(path, wanted)

@@ -7,13 +7,10 @@ from typing import Any
 
 import jax
 
+from rfsq_jax.parallel.sharding import leaf_path
+
 Params = dict[str, Any]
 """Parameters of a network: nested dicts of arrays."""
-
-
-def leaf_path(path: tuple[Any, ...]) -> str:
-    """A leaf's path as text: params/encoder_in/kernel."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

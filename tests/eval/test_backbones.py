@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eval import backbones
+from eval.studies import position_probe
 from rfsq_jax.backbones.small import SmallConfig
 
 
@@ -17,13 +18,13 @@ def scenes():
     for image, (x, y) in zip(images, goal, strict=True):
         row, column = int(56 * y), int(56 * x)
         image[:, row : row + 8, column : column + 8] = 255
-    return backbones.Scenes(images, np.zeros((40, 8), np.float32), goal, ["find it"] * 40)
+    return position_probe.Scenes(images, np.zeros((40, 8), np.float32), goal, ["find it"] * 40)
 
 
 def test_it_finds_a_white_square_and_leaves_its_figures(scenes, tmp_path, monkeypatch, capsys):
     candidate = SmallConfig(resolution=64, early_stage=2, final_stage=3, grid=4)
     monkeypatch.setattr(backbones, "CANDIDATES", (candidate,))
-    monkeypatch.setattr(backbones, "draw_scenes", lambda config: scenes)
+    monkeypatch.setattr(backbones, "render_scenes", lambda config: scenes)
     assert backbones.main(["--steps=100", f"--output={tmp_path}"]) == 0
     assert "median mm" in capsys.readouterr().out
     figures = json.loads((tmp_path / "results.json").read_text())["figures"]
@@ -35,4 +36,4 @@ def test_it_finds_a_white_square_and_leaves_its_figures(scenes, tmp_path, monkey
 
 def test_options_validate_themselves():
     with pytest.raises(ValueError, match="placements must be at least 1"):
-        backbones.ProbeConfig(placements=0)
+        position_probe.ProbeConfig(placements=0)

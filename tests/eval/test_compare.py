@@ -17,6 +17,7 @@ from eval.studies.contenders import (
     swap_evidence,
     there_and_back,
 )
+from rfsq_jax.evaluation.libero import Outcome
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.policies.files import load_policy, save_policy
 from rfsq_jax.rfsq import RFSQConfig
@@ -24,6 +25,7 @@ from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.step import ActionTokenizer, StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
+from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 
@@ -88,19 +90,17 @@ def test_the_whole_command(folder, tmp_path, monkeypatch, capsys):
     wins = {NAIVE: 5, STRATEGY_A: 7, STRATEGY_B: 0, "bins": 4, "l1": 8}
     asked = []
 
-    def play(arguments):
-        output = tmp_path / arguments[arguments.index("--output") + 1].rsplit("/", 1)[-1]
-        asked.append(arguments)
-        output.mkdir(parents=True)
-        run = {"figures": played(wins[output.name.replace("_", " ")])}
-        (output / "results.json").write_text(json.dumps(run))
-        return 0
+    def play(options):
+        asked.append(options)
+        figures = played(wins[options.output.name.replace("_", " ")])
+        return Outcome(figures, [], options.output / "report.html")
 
-    monkeypatch.setattr(compare.libero, "main", play)
+    monkeypatch.setattr(compare, "play", play)
     assert compare.main(options(folder, tmp_path)) == 0
     printed = capsys.readouterr().out
     assert len(asked) == 5
-    assert {"--starts", "random", "--tasks", "0", "2"} <= set(asked[0])
+    first = asked[0]
+    assert (first.starts, first.tasks, first.trials, first.video) == ("random", (0, 2), 4, "none")
     assert "87.5% [92 %]" in printed
     assert "0.0% [89-90 %]" in printed
     figures = json.loads((tmp_path / "results.json").read_text())["figures"]
@@ -147,9 +147,7 @@ def test_perfect_bins_lose_what_lies_outside_and_half_a_bin(folder, chunks):
 def test_missing_policies_and_names_that_clash_are_refused(folder, tmp_path, capsys):
     arguments = options(folder, tmp_path)
     arguments[1] = str(tmp_path / "nothing")
-    assert compare.main(arguments) == 1
-    assert "no policy" in capsys.readouterr().err
+    assert "no policy" in refusal(compare.main, arguments, capsys)
     arguments = options(folder, tmp_path)
     arguments[arguments.index("--others") + 2] = str(folder / "bins/policy")
-    assert compare.main(arguments) == 1
-    assert "different names" in capsys.readouterr().err
+    assert "different names" in refusal(compare.main, arguments, capsys)

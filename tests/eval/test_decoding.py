@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,13 +10,21 @@ import pytest
 
 from eval import decoding
 from eval.studies.decoding_cost import count_flops
-from eval.studies.decoding_frames import Frames, measure_frames
+from eval.studies.decoding_frames import (
+    EXIT_SHARES,
+    Frames,
+    exit_curve,
+    measure_frames,
+    spread_rows,
+)
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
+from rfsq_jax.policies import loading
 from rfsq_jax.policies.files import PolicyParts, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 
@@ -74,7 +83,7 @@ def parts(store, tokenizer) -> PolicyParts:
 
 @pytest.fixture
 def options(folder, parts, tmp_path, monkeypatch) -> list[str]:
-    monkeypatch.setattr(decoding, "get_backbone", lambda name: Stored())
+    monkeypatch.setattr(loading, "camera_backbone", lambda *_: Stored())
     save_policy(folder / "policy", parts)
     places = ["--policy", str(folder / "policy"), "--features", str(folder / "features")]
     return [*places, "--output", str(tmp_path)]
@@ -123,15 +132,17 @@ def test_flops_grow_from_exit_to_full_to_stay(parts):
 
 def test_the_threshold_is_chosen_on_every_second_episode_and_measured_on_the_others():
     (all_frames, episode), cost = frames(), Cost(1.0, 0.5, 1.1)
-    chosen, points = decoding.exit_curve(all_frames, episode, 0.03, cost, cost)
+    chosen, points = exit_curve(all_frames, episode, 0.03, cost, cost)
     odd = episode % 2 == 1
-    changed = all_frames._replace(error_draft=np.where(odd, 9.0, all_frames.error_draft))
-    other, _ = decoding.exit_curve(changed, episode, 0.03, cost, cost)
+    changed = dataclasses.replace(
+        all_frames, error_draft=np.where(odd, 9.0, all_frames.error_draft)
+    )
+    other, _ = exit_curve(changed, episode, 0.03, cost, cost)
     assert other.threshold == chosen.threshold
     exits = odd & (all_frames.confidence >= chosen.threshold)
     assert chosen.exit_share == pytest.approx(exits.sum() / odd.sum())
     assert other.error > 2 * chosen.error
-    assert [point.exit_share for point in points] == pytest.approx(decoding.EXIT_SHARES, abs=0.02)
+    assert [point.exit_share for point in points] == pytest.approx(EXIT_SHARES, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +157,8 @@ def test_the_verdict_asks_for_saved_time_and_a_small_error(seconds, error, word)
 
 def test_rows_are_spread_over_all_episodes():
     rows = np.arange(100, 200)
-    np.testing.assert_array_equal(decoding.spread_rows(rows, 500), rows)
-    few = decoding.spread_rows(rows, 5)
+    np.testing.assert_array_equal(spread_rows(rows, 500), rows)
+    few = spread_rows(rows, 5)
     assert (few[0], few[-1], len(few)) == (100, 199, 5)
 
 
@@ -155,11 +166,18 @@ def test_rows_are_spread_over_all_episodes():
 def test_policies_without_a_draft_are_refused(kind, options, folder, store, tokenizer, capsys):
     parts = policy(store, tokenizer, HeadsConfig(kind=kind, main=TRUNK, draft=None))
     save_policy(folder / "policy", parts)
-    assert decoding.main([*options, *QUICK]) == 1
-    error = capsys.readouterr().err
-    assert f"policy must have token heads with a draft, got kind '{kind}' without one" in error
+    line = refusal(decoding.main, [*options, *QUICK], capsys)
+    assert f"policy must have token heads with a draft, got kind '{kind}' without one" in line
+
+
+def test_an_original_model_is_refused(options, capsys):
+    line = refusal(decoding.main, [*options, "--policy", "openvla-oft"], capsys)
+    assert line == (
+        "eval.decoding: policy must have token heads with a draft, "
+        "got the original model openvla-oft"
+    )
 
 
 def test_a_policy_that_does_not_exist_is_named(options, capsys):
-    assert decoding.main([*options, "--policy", "nowhere"]) == 1
-    assert "no policy 'nowhere'" in capsys.readouterr().err
+    line = refusal(decoding.main, [*options, "--policy", "nowhere"], capsys)
+    assert "no policy 'nowhere'" in line

@@ -10,6 +10,7 @@ from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.policies.files import save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.conftest import smooth_actions
+from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 
@@ -42,13 +43,13 @@ def test_every_run_gets_its_rows(tmp_path, capsys):
     assert set(figures) == {"robust", "bins"}
 
 
-def test_missing_runs_and_other_features_are_refused(tmp_path):
+def test_missing_runs_and_other_features_are_refused(tmp_path, capsys):
     run = write_run(tmp_path / "a", {})
-    with pytest.raises(SystemExit, match=r"finish that run with train\.heads"):
-        heads.main(command(tmp_path, run, tmp_path / "nothing"))
+    line = refusal(heads.main, command(tmp_path, run, tmp_path / "nothing"), capsys)
+    assert "finish that run with train.heads" in line
     other = write_run(tmp_path / "b", {}, features="elsewhere")
-    with pytest.raises(SystemExit, match="must share their features, got elsewhere, runs"):
-        heads.main(command(tmp_path, run, other))
+    line = refusal(heads.main, command(tmp_path, run, other), capsys)
+    assert "runs must be of one folder of features, got ['elsewhere', 'runs/" in line
 
 
 @pytest.fixture
@@ -76,8 +77,7 @@ def test_runs_are_measured_on_other_frames_of_the_same_episodes(measured):
     assert len(figures["robust"]["accuracy"]["main"]) == 8
 
 
-def test_frames_that_the_runs_were_trained_on_are_refused(measured):
+def test_frames_that_the_runs_were_trained_on_are_refused(measured, capsys):
     (measured / "more" / "config.json").write_text(json.dumps({"suites": ["made up"], "seed": 1}))
     arguments = [*command(measured, measured / "robust"), "--held-out", str(measured / "more")]
-    with pytest.raises(SystemExit, match=r"held_out must be 0\.5 as in"):
-        heads.main(arguments)
+    assert "held_out must be 0.5 as in" in refusal(heads.main, arguments, capsys)

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from eval import openvla_memory
+from eval.benchmarks.openvla import memory
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY
 from rfsq_jax.runs.files import read_json
+from tests.support.commands import refusal
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     checkpoint = tmp_path / "sparse"
     checkpoint.mkdir()
-    openvla_memory.write_sparse(checkpoint, TINY)
+    memory.write_sparse(checkpoint, TINY)
     return checkpoint
 
 
@@ -35,17 +37,17 @@ def test_sparse_files_are_a_whole_checkpoint(folder: Path) -> None:
 
 def test_shards_are_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvla_memory, "SHARD_BYTES", 50_000)
-    openvla_memory.write_sparse(folder, TINY)
+    memory.write_sparse(folder, TINY)
     assert len(list(folder.glob("*.safetensors"))) > 2
     assert load(folder)[0] == TINY
 
 
 def test_what_is_held_is_sampled() -> None:
-    with openvla_memory.sampled_peak() as peak:
+    with memory.sampled_peak() as peak:
         before = peak[0]
         held = np.ones(2**24)
-        during = openvla_memory.held_bytes()
-        time.sleep(20 * openvla_memory.PERIOD)
+        during = memory.held_bytes()
+        time.sleep(20 * memory.PERIOD)
         del held
     assert peak[0] >= during >= before + 2**26
 
@@ -66,8 +68,7 @@ def test_what_is_no_checkpoint_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--checkpoint", str(tmp_path), "--output", str(tmp_path / "run")]
-    assert openvla_memory.main(options) == 1
-    assert "is missing" in capsys.readouterr().err
+    assert "is missing" in refusal(openvla_memory.main, options, capsys)
 
 
 def test_a_depth_below_one_is_refused() -> None:

@@ -15,7 +15,8 @@ from eval import openvla_topologies
 from eval.benchmarks.device_peaks import PEAKS, Cost
 from eval.benchmarks.openvla.hlo import group_size, read_program, ring_bytes, trip_count
 from eval.benchmarks.openvla.programs import chunk, first_token
-from eval.openvla_topologies import compile_for, time_figures
+from eval.benchmarks.openvla.topologies import compile_for
+from eval.openvla_topologies import time_figures
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OpenVLAConfig
 from rfsq_jax.parallel.sharding import make_mesh
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.studies.tokenizer_candidates import TokenizersConfig, load_chunks
 from eval.studies.tokenizer_figure import full_codes
-from eval.tokenizers import TokenizersConfig, load_chunks, main, run
+from eval.tokenizers import main, run
+from tests.support.commands import refusal
 
 
 @pytest.fixture(scope="module")
@@ -94,17 +96,14 @@ def test_held_out_chunks_share_no_step_with_training_chunks(config):
 
 
 def test_bad_files_end_the_command_with_one_line(tmp_path, capsys):
-    assert main(["--actions", str(tmp_path / "none.npz")]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"eval.tokenizers: actions file {tmp_path}/none.npz does not exist\n"
-    )
+    line = refusal(main, ["--actions", str(tmp_path / "none.npz")], capsys)
+    assert line == f"eval.tokenizers: actions file {tmp_path}/none.npz does not exist"
     np.savez(tmp_path / "short.npz", a=np.zeros((5, 7)), b=np.zeros((5, 7)))
-    assert main(["--actions", str(tmp_path / "short.npz")]) == 1
-    assert "training episode of more than 8 steps" in capsys.readouterr().err
+    line = refusal(main, ["--actions", str(tmp_path / "short.npz")], capsys)
+    assert "training episode of more than 8 steps" in line
     np.savez(tmp_path / "one.npz", a=np.zeros((50, 7)))
-    assert main(["--actions", str(tmp_path / "one.npz")]) == 1
-    assert "expected enough episodes" in capsys.readouterr().err
+    line = refusal(main, ["--actions", str(tmp_path / "one.npz")], capsys)
+    assert "expected enough episodes" in line
 
 
 def test_a_run_folder_of_train_ae_is_looked_into(rows, config, tmp_path, actions_file):
@@ -119,8 +118,8 @@ def test_a_run_folder_of_train_ae_is_looked_into(rows, config, tmp_path, actions
 
 
 def test_a_missing_run_is_named(actions_file, capsys):
-    assert main(["--actions", str(actions_file), "--runs", "no_such_run"]) == 1
-    assert "'no_such_run'" in capsys.readouterr().err
+    line = refusal(main, ["--actions", str(actions_file), "--runs", "no_such_run"], capsys)
+    assert "'no_such_run'" in line
 
 
 def test_bad_options_end_the_command(capsys):

@@ -120,10 +120,10 @@ def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path):
 
 def test_a_folder_belongs_to_its_options(tmp_path):
     make(run_of(tmp_path))
-    with pytest.raises(SystemExit, match="stride: there 3, here 2"):
+    with pytest.raises(ValueError, match="stride: there 3, here 2"):
         make(run_of(tmp_path, stride=2))
     other = Patches(dataclasses.replace(SPEC, version="ffffffffffffffff"))
-    with pytest.raises(SystemExit, match="backbone_version"):
+    with pytest.raises(ValueError, match="backbone_version"):
         make(run_of(tmp_path), other)
 
 

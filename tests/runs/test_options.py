@@ -5,9 +5,11 @@ import json
 
 import pytest
 
-from rfsq_jax.runs.options import parse, parse_with_file
+from rfsq_jax.runs.checks import NotInstalledError
+from rfsq_jax.runs.options import parse, parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.runs.tables import format_table
+from tests.support.commands import refusal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +28,15 @@ class Outer:
 
 
 def test_options_override_defaults():
-    config = parse(Outer, ["--inner.steps", "3"], description="x", default=Outer(name="b"))
+    config = parse(
+        Outer, ["--inner.steps", "3"], command="eval.x", description="x", default=Outer(name="b")
+    )
     assert config == Outer(Inner(3), "b")
 
 
 def test_an_unknown_option_is_refused_with_a_suggestion(capsys):
     with pytest.raises(SystemExit) as error:
-        parse(Outer, ["--inner.stps", "3"], description="x")
+        parse(Outer, ["--inner.stps", "3"], command="eval.x", description="x")
     assert error.value.code == 2
     printed = capsys.readouterr().err
     assert "--inner.stps" in printed
@@ -41,9 +45,9 @@ def test_an_unknown_option_is_refused_with_a_suggestion(capsys):
 
 def test_a_bad_value_says_what_is_wrong(capsys):
     with pytest.raises(SystemExit) as error:
-        parse(Outer, ["--inner.steps", "0"], description="x")
+        parse(Outer, ["--inner.steps", "0"], command="eval.x", description="x")
     assert error.value.code == 2
-    assert "steps must be at least 1, got 0" in capsys.readouterr().err
+    assert capsys.readouterr().err == "eval.x: steps must be at least 1, got 0\n"
 
 
 def config_file(folder, body):
@@ -56,25 +60,44 @@ def test_a_config_file_gives_the_defaults(tmp_path):
     body = "def get_config():\n    return Outer(name='c')\n"
     path = config_file(tmp_path, f"from tests.runs.test_options import Outer\n\n{body}")
     for arguments in (["--config", path], [f"--config={path}"]):
-        config = parse_with_file(Outer, [*arguments, "--inner.steps", "4"], description="x")
+        config = parse_with_file(
+            Outer, [*arguments, "--inner.steps", "4"], command="eval.x", description="x"
+        )
         assert (config.name, config.inner.steps) == ("c", 4)
-    assert parse_with_file(Outer, [], description="x") == Outer()
+    assert parse_with_file(Outer, [], command="eval.x", description="x") == Outer()
 
 
-def test_a_missing_or_wrong_config_file_is_named(tmp_path):
-    with pytest.raises(SystemExit, match="does not exist"):
-        parse_with_file(Outer, ["--config", str(tmp_path / "none.py")], description="x")
-    with pytest.raises(SystemExit, match="expects a file name"):
-        parse_with_file(Outer, ["--config"], description="x")
+def test_a_missing_or_wrong_config_file_is_named(tmp_path, capsys):
+    def refused(*arguments):
+        def main(options):
+            parse_with_file(Outer, options, command="eval.x", description="x")
+
+        return refusal(main, arguments, capsys)
+
+    assert "does not exist" in refused("--config", str(tmp_path / "none.py"))
+    assert "--config must be followed by a file name" in refused("--config")
     path = config_file(tmp_path, "def get_config():\n    return 3\n")
-    with pytest.raises(SystemExit, match=r"must return a .*Outer, got <class 'int'>"):
-        parse_with_file(Outer, ["--config", path], description="x")
+    assert refused("--config", path).endswith("test_options.Outer, got 3")
+
+
+def test_what_the_user_can_put_right_is_one_line(capsys):
+    for error in (ValueError("a\nb"), FileNotFoundError("a b"), NotInstalledError("a b")):
+        with pytest.raises(SystemExit) as ended, user_errors("eval.x"):
+            raise error
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == "eval.x: a b\n"
+
+
+def test_our_own_mistakes_are_tracebacks():
+    for error in (TypeError, KeyError, AssertionError, RuntimeError, ImportError):
+        with pytest.raises(error), user_errors("eval.x"):
+            raise error
 
 
 def test_a_folder_belongs_to_one_config(tmp_path):
     claim_folder(tmp_path, dataclasses.asdict(Outer()))
     claim_folder(tmp_path, dataclasses.asdict(Outer()))
-    with pytest.raises(SystemExit, match=r"inner\.steps: there 10, here 11"):
+    with pytest.raises(ValueError, match=r"inner\.steps: there 10, here 11"):
         claim_folder(tmp_path, dataclasses.asdict(Outer(Inner(11))))
 
 

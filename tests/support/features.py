@@ -6,7 +6,7 @@ from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.fakes import Patches, write_demonstrations
-from train.features import make_features
+from train.features import make_features, open_run
 
 LENGTHS = (21, 30, 9, 14, 25, 12)
 
@@ -32,5 +32,6 @@ def run_of(folder: Path, **changes) -> FeaturesRun:
 
 
 def make(run: FeaturesRun, backbone=None) -> FeatureStore:
-    make_features(run, backbone or Patches(), ActionTokenizer.from_pretrained("libero"))
+    parts = run, backbone or Patches(), ActionTokenizer.from_pretrained("libero")
+    make_features(*parts, open_run(*parts))
     return FeatureStore.open(run.output)

@@ -79,7 +79,7 @@ def test_episodes_are_spread_over_the_tasks():
     ],
 )
 def test_options_that_do_not_fit_the_suite_end_the_command(options, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         episode_shares(DemosConfig(**options))
 
 
@@ -107,7 +107,7 @@ def test_a_folder_is_for_one_run(tmp_path):
     claim(config, episode_shares(config))
     claim(config, episode_shares(config))
     other = DemosConfig(suite="libero_object", episodes=20, output=tmp_path, seed=1)
-    with pytest.raises(SystemExit, match=r"seed: there 0, here 1; shares\..*there 1, here 2"):
+    with pytest.raises(ValueError, match=r"seed: there 0, here 1; shares\..*there 1, here 2"):
         claim(other, episode_shares(other))
 
 

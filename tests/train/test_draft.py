@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
+from rfsq_jax.policies import loading
 from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 from train import draft as command
@@ -28,8 +30,7 @@ def options(chunks, tmp_path, monkeypatch) -> list[str]:
     parts = untrained_parts(SPEC, config, tokenizer, store.state)
     save_policy(tmp_path / "policy", parts)
     fake = types.SimpleNamespace(spec=SPEC)
-    monkeypatch.setattr(command, "backbone_options", lambda name, options: None)
-    monkeypatch.setattr(command, "make_backbone", lambda *_: fake)
+    monkeypatch.setattr(loading, "camera_backbone", lambda *_: fake)
     places = ["--policy", str(tmp_path / "policy"), "--features", str(tmp_path / "features")]
     return [*places, "--output", str(tmp_path / "run"), *SHORT]
 
@@ -45,11 +46,11 @@ def test_the_command_writes_a_policy_with_another_draft_and_a_threshold(options,
     assert figures["before"]["main_error"] == pytest.approx(figures["after"]["main_error"])
 
 
-def test_a_policy_without_a_draft_is_refused(options, tmp_path):
+def test_a_policy_without_a_draft_is_refused(options, tmp_path, capsys):
     parts = load_policy(tmp_path / "policy")
     config = HeadsConfig(main=SMALL, draft=None)
     params = {"main": parts.params["main"]}
     changed = {**vars(parts), "config": config, "params": params}
     save_policy(tmp_path / "policy", PolicyParts(**changed))
-    with pytest.raises(SystemExit, match="--policy must have token heads with a draft"):
-        command.main(options)
+    line = refusal(command.main, options, capsys)
+    assert line.startswith("train.draft: policy must have token heads with a draft")

@@ -80,7 +80,7 @@ def made_up_params(config: OpenVLAConfig, dtype: Any, listed: bool) -> Params:
 def programs(
     config: OpenVLAConfig, images: int, prompt: int, batch: int, dtype: Any, listed: bool
 ) -> dict[str, Program]:
-    """The whole and its parts, named as in `_openvla_cost.cost_parts`."""
+    """The whole and its parts, named as in `cost.cost_parts`."""
     inputs = made_up_inputs(config, images, prompt, batch, dtype)
     seen = _noise((batch, images * config.patches, config.vision_width), dtype)
     length = sequence_length(config, images, prompt)

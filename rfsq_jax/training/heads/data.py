@@ -6,6 +6,7 @@ Axes: N rows · M steps of a call · B batch · T steps of a chunk · A action d
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,11 +15,16 @@ from rfsq_jax.backbones.protocol import EARLY, FINAL
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.config import HeadsConfig
+from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.files import read_json
 from rfsq_jax.tokenizers.bins import to_bins
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch
 from rfsq_jax.training.heads.training import HeadsTraining
+
+SPLIT = ("suites", "images", "held_out", "seed", "horizon", "backbone_version")
+"""What decides which episodes are held out."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,3 +111,13 @@ def _targets(
     if config.kind == "bins":
         return to_bins(actions, config.num_bins)
     return np.empty((len(chunks), 0), np.int8)
+
+
+def check_split(trained_on: Path, measured_on: Path) -> None:
+    """Raises ValueError unless episodes held out of one folder of features are of the other."""
+    if trained_on.resolve() == measured_on.resolve():
+        return
+    options = [read_json(folder / "config.json") for folder in (trained_on, measured_on)]
+    for name in SPLIT:
+        trained, measured = (each.get(name) for each in options)
+        require(trained == measured, name, f"{trained} as in {trained_on}", measured)

@@ -7,6 +7,7 @@ coarse.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,15 +18,17 @@ from jaxtyping import Float, Int
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.data.errors import reconstruction_errors
+from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, PointEstimate
 from rfsq_jax.heads.early_exit import MAX_EXCESS, calibrate_threshold
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.prediction import Prediction, Predictor, of_draft
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
-from rfsq_jax.training.heads.data import HeadsData
+from rfsq_jax.training.heads.data import HeadsData, check_split
 from rfsq_jax.training.heads.objective import Batch
 from rfsq_jax.training.heads.training import BEST_METRIC
 
@@ -86,13 +89,10 @@ def make_predict(
 
 def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> HeldOut:
     """Runs all rows in blocks of one size."""
-    places = np.arange(len(data))
     blocks = []
-    for start in range(0, len(places), BLOCK):
-        block = places[start : start + BLOCK]
-        padded = np.resize(block, BLOCK)
-        result = jax.device_get(predict(params, data.read(padded)))
-        blocks.append(result)
+    for start in range(0, len(data), BLOCK):
+        rows = np.resize(np.arange(start, min(start + BLOCK, len(data))), BLOCK)
+        blocks.append(jax.device_get(predict(params, data.read(rows))))
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
     return jax.tree.map(lambda leaf: leaf[: len(data)], joined)
 
@@ -158,14 +158,10 @@ def calibrate(
 
 def measure(held_out: HeldOut, data: HeadsData, train: HeadsData, space: ActionSpace) -> Figures:
     """All figures for the report; token figures are per layer, never only their mean."""
-    figures: Figures = {
-        "frames": len(data),
-        "actions": _action_figures(held_out, data, space),
-    }
+    figures: Figures = {"frames": len(data), "actions": _action_figures(held_out, data, space)}
     if held_out.main.codes is None:
         return figures
-    codes = np.asarray(held_out.main.codes)
-    truth = data.targets
+    codes, truth = np.asarray(held_out.main.codes), data.targets
     if held_out.given is None:
         figures["accuracy"] = {"main": float(np.mean(codes == truth))}
         return figures
@@ -185,6 +181,28 @@ def measure(held_out: HeldOut, data: HeadsData, train: HeadsData, space: ActionS
             "per_step": agreement.all(axis=(-1, -2)).mean(axis=0).tolist(),
         }
     return figures
+
+
+def measure_policy(parts: PolicyParts, trained_on: Path, measured_on: Path) -> Figures:
+    """The figures of train.heads, and which `point_estimate` the policy acts by.
+
+    Args:
+      parts: the policy.
+      trained_on: features of its training, which give the majority levels.
+      measured_on: features whose held-out frames are predicted; the same, or other frames.
+
+    Raises:
+      ValueError: if the two do not hold out the same episodes.
+    """
+    check_split(trained_on, measured_on)
+    train, held_out = (
+        HeadsData.of(FeatureStore.open(folder), split, parts.space, parts.tokenizer, parts.config)
+        for folder, split in ((trained_on, "train"), (measured_on, "held_out"))
+    )
+    predict = make_predict(parts.config, parts.shape, parts.statistics, parts.tokenizer)
+    everything = predict_all(predict, parts.params, held_out)
+    figures = measure(everything, held_out, train, parts.space)
+    return {**figures, "point_estimate": parts.config.point_estimate}
 
 
 def majority(codes: Int[np.ndarray, "n t d l"], *, per_dim: bool) -> Int[np.ndarray, "..."]:

@@ -22,6 +22,7 @@ from rfsq_jax.backbones.openvla.convert import convert, main
 from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.layout import RULES
 from rfsq_jax.parallel.sharding import make_mesh, tree_shardings
+from tests.support.commands import refusal
 from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
 
 
@@ -84,11 +85,9 @@ def test_the_command_prints_bytes_and_seconds(
     numbers = 4 * sum(leaf.size for leaf in leaves)
     # What Orbax notes about each array is most of a small one's file.
     assert numbers < int(said[1].replace(",", "")) < numbers + 2**15 * len(leaves)
-    assert main(options) == 2
-    assert "output must not exist" in capsys.readouterr().err
+    assert "output must not exist" in refusal(main, options, capsys)
     again = ["--checkpoint", str(tmp_path / "copy"), "--output", str(tmp_path / "again")]
-    assert main(again) == 2
-    assert "must be as published, got a copy" in capsys.readouterr().err
+    assert "must be as published, got a copy" in refusal(main, again, capsys)
 
 
 def test_a_copy_is_whole_or_absent(

@@ -15,6 +15,7 @@ from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.runs.files import read_json, write_json
+from tests.support.commands import refusal
 from tests.support.evaluation import record_of
 
 SUITE, TASK = "libero_object", 1
@@ -118,8 +119,7 @@ def test_the_command_plays_failures_only(tmp_path, capsys):
     write_actions(tmp_path, TRIAL, closing)
     log.append(record_of(TRIAL, success=False, actions_sha256=digest(closing)))
     log.append(record_of(dataclasses.replace(TRIAL, number=1), success=True))
-    assert failures.main([str(tmp_path)]) == 1
-    assert "expected a finished run" in capsys.readouterr().err
+    assert "expected a finished run" in refusal(failures.main, [str(tmp_path)], capsys)
     write_json(tmp_path / "results.json", {"figures": {"protocol": dataclasses.asdict(PROTOCOL)}})
     assert failures.main([str(tmp_path), "--workers", "1"]) == 0
     shown = capsys.readouterr().out

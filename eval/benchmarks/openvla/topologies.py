@@ -1,12 +1,22 @@
-"""Accelerators to compile for that need not be there."""
+"""Compiles OpenVLA for accelerators that need not be there."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from eval.benchmarks.openvla.programs import abstract_inputs
+from rfsq_jax.backbones.openvla.config import OpenVLAConfig
+from rfsq_jax.backbones.openvla.layout import RULES, abstract_params
+from rfsq_jax.parallel.sharding import batch_sharding, tree_shardings
+from rfsq_jax.runs.checks import NotInstalledError
 
 H100 = "h100"
 # NVIDIA's figures of the chip, as XLA's compiler asks for them.
@@ -41,7 +51,7 @@ def devices_of(topology: str) -> list[Any]:
     """The devices of a TPU topology, such as v5e:2x4, or of H100, to compile for.
 
     Raises:
-      SystemExit: if the compiler for them is not installed.
+      NotInstalledError: if the compiler for them is not installed.
     """
     if topology == H100:
         _require("jax_plugins.xla_cuda13", "cuda", topology)
@@ -58,7 +68,31 @@ def compiler_options(topology: str) -> dict[str, Any]:
     return {"xla_gpu_autotune_level": 0} if topology == H100 else {}
 
 
+def compile_for(
+    mesh: Mesh,
+    model: OpenVLAConfig,
+    images: int,
+    function: Callable[..., Any],
+    prompt: int,
+    batch: int,
+    options: dict[str, Any],
+    dtype: Any = jnp.bfloat16,
+) -> Any:
+    """A program for the mesh, with the parameters where `layout.RULES` puts them."""
+    params = abstract_params(model, dtype)
+    inputs = abstract_inputs(model, images, prompt, batch, dtype)
+    shardings = tree_shardings(params, mesh, RULES), (batch_sharding(mesh),) * len(inputs)
+    jitted = jax.jit(
+        lambda params, inputs: function(params, model, *inputs),
+        in_shardings=shardings,
+        out_shardings=None if mesh.size > 1 else NamedSharding(mesh, PartitionSpec()),
+    )
+    return jitted.lower(params, inputs).compile(compiler_options=options)
+
+
 def _require(module: str, extra: str, topology: str) -> None:
     parent = module.split(".")[0]
     if importlib.util.find_spec(parent) is None or importlib.util.find_spec(module) is None:
-        raise SystemExit(f"compiling for {topology} needs {module}: install rfsq-jax[{extra}]")
+        raise NotInstalledError(
+            f"compiling for {topology} needs {module}: install rfsq-jax[{extra}]"
+        )

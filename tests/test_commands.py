@@ -1,0 +1,49 @@
+"""All commands fail alike: a user's mistake is one line and code 2."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import refusal
+
+ROOT = Path(__file__).parents[1]
+NOTHING = "no/such/folder"
+MISTAKES = {
+    "eval.backbones": ["--placements", "0"],
+    "eval.compare": ["--naive", NOTHING],
+    "eval.decoding": ["--policy", NOTHING],
+    "eval.failures": [NOTHING],
+    "eval.heads": ["--runs", NOTHING],
+    "eval.libero": ["--policy", NOTHING],
+    "eval.libero_pair": [NOTHING, NOTHING],
+    "eval.libero_speed": ["--policy", NOTHING],
+    "eval.openvla_memory": ["--checkpoint", NOTHING],
+    "eval.openvla_speed": ["--checkpoint", NOTHING],
+    "eval.openvla_topologies": ["--batch", "0"],
+    "eval.speed": ["--rounds", "0"],
+    "eval.tokenizers": ["--actions", NOTHING],
+    "rfsq_jax.backbones.openvla.convert": ["--checkpoint", NOTHING],
+    "train.ae": ["--suites", "libero_moon"],
+    "train.demos": ["--rollout-policy", NOTHING],
+    "train.draft": ["--policy", NOTHING],
+    "train.features": ["--tokenizer", NOTHING],
+    "train.heads": ["--config", NOTHING],
+}
+
+
+def test_every_command_is_tried():
+    files = [path for folder in ("eval", "train") for path in (ROOT / folder).glob("[!_]*.py")]
+    commands = {f"{path.parent.name}.{path.stem}" for path in files}
+    assert commands == MISTAKES.keys() - {"rfsq_jax.backbones.openvla.convert"}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_of_the_user_is_one_line_and_code_2(command, tmp_path, capsys):
+    main = importlib.import_module(command).main
+    output = [] if command == "eval.failures" else ["--output", str(tmp_path / "run")]
+    line = refusal(main, [*MISTAKES[command], *output], capsys)
+    assert line.startswith(f"{command}: ")
+    assert not (tmp_path / "run").exists()
