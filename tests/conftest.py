@@ -1,10 +1,7 @@
 """Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
 import atexit
-import ctypes
-import gc
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from rfsq_jax.data.episodes import Episode
+from tests.support.memory import give_back
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True)
@@ -81,10 +79,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def forget_programs() -> Iterator[None]:
     """Gives a module's compiled programs back: some megabytes each, and there are thousands."""
     yield
-    jax.clear_caches()
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
+    give_back()
 
 
 def smooth_actions(steps: int, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.placements import official_start
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.policies.token_policy import Observations, Policy
+from tests.support.memory import give_back
 from train import ae, features, heads
 
 LOOP = ["batch-size=16", "loop.steps=40", "loop.steps-per-call=20", "loop.evaluate-every=40"]
@@ -23,6 +24,8 @@ def options(prefix, settings):
 @pytest.mark.usefixtures("one_device")
 def test_demonstrations_become_a_policy_that_acts_in_the_simulator(tmp_path, monkeypatch):
     tokenizer, stored, trained = (tmp_path / name for name in ("ae", "features", "heads"))
+    monkeypatch.setattr("train.ae.load_bundled", episodes_of_two_tasks)
+    monkeypatch.setattr("rfsq_jax.features.frames.load_demonstrations", of_two_tasks)
     ae.main(
         [
             "--suites=libero_object",
@@ -31,27 +34,34 @@ def test_demonstrations_become_a_policy_that_acts_in_the_simulator(tmp_path, mon
             f"--output={tokenizer}",
         ]
     )
+    give_back()
     made_for = f"tokenizer={tokenizer / 'tokenizer'}"
-    monkeypatch.setattr("rfsq_jax.features.frames.load_demonstrations", of_two_tasks)
     features.main([*options("", [*FEATURES, made_for]), f"--output={stored}"])
     figures = json.loads((stored / "results.json").read_text())["figures"]
     assert figures["episodes"] == 4
     assert figures["held_out_episodes"] == 2
+    give_back()
     heads.main(
         [
             *options("training.", LOOP),
+            "--training.model.main.num-blocks=1",
             *options("features.", [f"output={stored}"]),
             f"--{made_for}",
             f"--output={trained}",
         ]
     )
     assert len(json.loads((trained / "results.json").read_text())["figures"]["accuracy"]["main"])
+    give_back()
     play(Policy.from_pretrained(trained / "policy"))
 
 
 def of_two_tasks(suite):
     """The bundled demonstrations of two tasks: those of a whole suite take minutes to replay."""
     return [each for each in load_demonstrations(suite) if each.task_index < 2]
+
+
+def episodes_of_two_tasks(suite):
+    return [each.episode for each in of_two_tasks(suite)]
 
 
 def play(policy, chunks=2):
