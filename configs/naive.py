@@ -1,4 +1,4 @@
-"""Naive RFSQ: no conditioning; the layers behind the first starve.
+"""Naive RFSQ: no conditioning; the layers after the first starve.
 
 python -m train.ae --config configs/naive.py
 """

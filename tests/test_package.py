@@ -46,7 +46,8 @@ def test_the_core_has_its_names(name):
 
 
 def test_the_front_door_is_small():
-    assert rfsq_jax.__all__ == ["ActionTokenizer", "rfsq"]
+    assert rfsq_jax.__all__ == ["ActionTokenizer", "Policy", "get_backbone", "rfsq"]
+    assert all(getattr(rfsq_jax, name).__doc__ for name in rfsq_jax.__all__)
     for name in ("from_pretrained", "save_pretrained", "encode", "decode", "fit"):
         assert getattr(ActionTokenizer, name).__doc__
 

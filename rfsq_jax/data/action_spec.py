@@ -83,6 +83,16 @@ class ActionSpec:
         """The kinds that occur, in order."""
         return tuple(dict.fromkeys(group.kind for group in self.groups))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each dim is called in plots: translation x, joint 0, gripper."""
+        names = []
+        for group in self.groups:
+            axes = "xyz" if group.kind in ("translation", "rotation") and group.size <= 3 else None
+            endings = axes[: group.size] if axes else range(group.size)
+            names += [f"{group.kind} {each}" if group.size > 1 else group.kind for each in endings]
+        return tuple(names)
+
     def slices(self, kind: DimKind) -> list[tuple[ActionGroup, slice]]:
         """The groups of a kind, each with its place among the dims."""
         ends = np.cumsum([group.size for group in self.groups]).tolist()

@@ -40,7 +40,7 @@ def greedy(
 def greedy_logits(
     main: MainHead, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
 ) -> Float[Array, "b t d l k"]:
-    """The logits behind `greedy`."""
+    """The logits of `greedy`."""
     hidden, coarse = _coarse(main, features, state)
     fine = main.fine(hidden, jnp.argmax(coarse, axis=-1))
     return jnp.concatenate([coarse, fine], axis=-2)

@@ -44,7 +44,7 @@ def cross_entropy(
 def imbalance(logits: Float[AnyArray, "*n l k"], codes: Int[AnyArray, "*n l"]) -> Float[Array, ""]:
     """KL divergence from the batch's true use of levels to the predicted one, per layer; nats.
 
-    Predictions that always name the commonest level score well token by token; their average use
+    Predictions that always name the majority level score well token by token; their average use
     of levels does not. (The token-balance regularisation of ProAct, on the predictor's side.)
     """
     axes = tuple(range(codes.ndim - 1))

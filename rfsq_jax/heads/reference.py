@@ -129,7 +129,7 @@ class _Decoder(nnx.Module):
 
 
 class _DecoderLayer(nnx.Module):
-    """Self-attention, cross-attention and MLP; residual, each behind its norm."""
+    """Self-attention, cross-attention and MLP; residual, each after its norm."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
         self.norm1, self.norm2, self.norm3 = (_norm(width, rngs) for _ in range(3))

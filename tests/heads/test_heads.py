@@ -94,7 +94,11 @@ def test_the_draft_costs_a_fraction_of_the_main_head():
         (HeadsConfig, {"kind": "diffusion"}, "kind must be one of"),
         (HeadsConfig, {"kind": "bins"}, "draft must be None for bins"),
         (HeadsConfig, {"point_estimate": "argmax"}, "point_estimate must be one of"),
-        (CodeShape, {"coarse": 8}, "coarse must be below num_layers"),
+        (
+            CodeShape,
+            {"horizon": 8, "dim": 16, "num_layers": 8, "num_levels": 7, "coarse": 8},
+            "coarse must be below num_layers",
+        ),
     ],
 )
 def test_configs_validate_themselves(make, options, message, unchecked_types):

@@ -10,7 +10,7 @@ from rfsq_jax import ActionTokenizer
 from rfsq_jax.parallel import hosts
 from rfsq_jax.runs.files import atomic_path, primary_path, remove_leftovers
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.training.metrics import FileWriter
+from rfsq_jax.training.metrics import open_writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Config:
 def write_everything(folder):
     write_results(folder / "run", figures={"mse": 0.5}, config=Config())
     ActionTokenizer.from_pretrained("libero").save_pretrained(folder / "run" / "tokenizer")
-    with FileWriter(folder / "run", step=0) as writer:
+    with open_writer(folder / "run", step=0) as writer:
         writer.write(1, {"loss": 1.0})
     with primary_path(folder / "run" / "plot.png") as path:
         path.write_bytes(b"")
@@ -40,7 +40,7 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch):
 def test_every_process_checks_whose_folder_it_is(tmp_path, monkeypatch):
     claim_folder(tmp_path, {"steps": 3})
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    with pytest.raises(SystemExit, match="steps: there 3, here 4"):
+    with pytest.raises(ValueError, match="steps: there 3, here 4"):
         claim_folder(tmp_path, {"steps": 4})
 
 

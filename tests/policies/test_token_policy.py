@@ -193,3 +193,33 @@ def test_the_bundled_policy_acts():
     actions = policy.act(seen)
     assert actions.shape == (2, 8, 7)
     assert np.abs(actions[0] - actions[1]).max() > 0
+
+
+def test_heads_of_actions_keep_a_normalisation_and_no_tokenizer(tmp_path):
+    config = HeadsConfig(kind="bins", main=SMALL, draft=None)
+    policy = TokenPolicy(make_parts(config, None), Patches())
+    policy.save_pretrained(tmp_path / "p")
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {"policy.json", "weights.npz"}
+    loaded = TokenPolicy.from_pretrained(tmp_path / "p", backbone=Patches())
+    assert loaded.version == policy.version
+    np.testing.assert_array_equal(loaded.act(observe()), policy.act(observe()))
+
+
+@pytest.mark.parametrize("kind", ["tokens", "bins"])
+def test_policies_of_the_first_format_still_load(tmp_path, kind):
+    config = HeadsConfig(kind=kind, main=SMALL, draft=None, point_estimate="mode")
+    policy = TokenPolicy(make_parts(config, None), Patches())
+    folder = tmp_path / "p"
+    policy.save_pretrained(folder)
+    ActionTokenizer.from_pretrained("libero").save_pretrained(folder / "tokenizer")
+    description = json.loads((folder / "policy.json").read_text())
+    del description["space"], description["backbone"]["options"], description["shape"]["horizon"]
+    del description["config"]["point_estimate"], description["shape"]["tokens"]
+    codes = {"horizon": 8, "dim": 16, "num_layers": 8, "num_levels": 7, "coarse": 3}
+    description["shape"]["codes"] = codes
+    description["config"]["readout"] = "argmax"
+    old = json.dumps({**description, "format_version": 1})
+    (folder / "policy.json").write_text(old)
+    loaded = TokenPolicy.from_pretrained(folder, backbone=Patches())
+    assert loaded.parts.config == config
+    np.testing.assert_array_equal(loaded.act(observe()), policy.act(observe()))

@@ -98,6 +98,12 @@ def test_errors_name_every_kind_that_occurs():
             assert errors[name] > 0
 
 
+def test_dims_have_names():
+    assert LIBERO.names[0] == "translation x"
+    assert LIBERO.names[5:] == ("rotation z", "gripper")
+    assert SPECS[14].names[5:8] == ("joint 5", "gripper", "joint 0")
+
+
 def test_both_grippers_count():
     chunks = chunks_of(SPECS[14], 4, count=32)
     space = ActionSpace.fit(chunks, SPECS[14])

@@ -137,7 +137,7 @@ class OpenVLABackbone:
         return model.read_off(sequence), sequence
 
     def late(self, params: Params, carry: Carry) -> Float[Array, "b s e"]:
-        """The remaining layers; features behind the final norm."""
+        """The remaining layers; features after the final norm."""
         sequence = model.run(params, self.config, carry, self._layers(FINAL))
         return model.final_states(params, self.config, sequence)
 

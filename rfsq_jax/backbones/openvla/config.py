@@ -12,7 +12,7 @@ HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 @dataclasses.dataclass(frozen=True)
 class VitConfig:
-    """A vision transformer that is cut behind its penultimate block.
+    """A vision transformer that is cut after its penultimate block.
 
     Attributes:
       width: of a token.

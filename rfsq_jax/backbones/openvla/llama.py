@@ -84,7 +84,7 @@ def run_step(
 def final_norm(
     params: dict[str, Any], config: LlamaConfig, x: Float[Array, "*n e"]
 ) -> Float[Array, "*n e"]:
-    """The norm behind the last layer."""
+    """The norm after the last layer."""
     return rms_norm(params["norm"], x, config.epsilon)
 
 

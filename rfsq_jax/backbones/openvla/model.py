@@ -2,7 +2,7 @@
 
 A sequence is BOS, image tokens, perhaps one token of the robot's state, the rest of the prompt;
 in OFT then a zero vector per number of the chunk, and the stop token. Prompts of different lengths
-share a batch: they are padded at the end, and what stands behind a sequence is not attended to.
+share a batch: they are padded at the end, and what stands after a sequence is not attended to.
 
 Axes: B batch · N images · H, W pixels · T prompt tokens with padding · P tokens before the prompt's
 second · S sequence · A slots · E width · K decoded tokens.
@@ -63,7 +63,7 @@ def base_hidden(
     prompt: Int[Array, "b t"],
     remat: bool = False,
 ) -> tuple[Float[Array, "b s e"], llama.Cache]:
-    """The base model: causal. Returns the hidden states behind the final norm, and the cache."""
+    """The base model: causal. Returns the hidden states after the final norm, and the cache."""
     x = _splice(params["llm"]["embed"][prompt], image_tokens(params, config, pixels, remat))
     x, cache = llama.run_layers(params["llm"]["layers"], config.llama, x, None, remat)
     return llama.final_norm(params["llm"], config.llama, x), cache
@@ -94,7 +94,7 @@ def follow(
     cache: llama.Cache,
     position: Int[Array, " b"],
 ) -> Int[Array, "b k"]:
-    """The tokens behind the first, whose position is given; the cache has room for them."""
+    """The tokens after the first, whose position is given; the cache has room for them."""
 
     def step(carry: tuple[Array, llama.Cache, Array], _: None) -> tuple[Any, Array]:
         token, cache, position = carry
@@ -116,7 +116,7 @@ def oft_hidden(
     state: Float[Array, "b d"] | None = None,
     remat: bool = False,
 ) -> Float[Array, "b a e"]:
-    """OFT's action states: bidirectional, behind the final norm.
+    """OFT's action states: bidirectional, after the final norm.
 
     Args:
       params: see `layout`.
@@ -192,7 +192,7 @@ def read_off(sequence: Sequence) -> Float[Array, "b a e"]:
 def final_states(
     params: Params, config: OpenVLAConfig, sequence: Sequence
 ) -> Float[Array, "b a e"]:
-    """The same behind the final norm, for a sequence that has been through all layers."""
+    """The same after the final norm, for a sequence that has been through all layers."""
     return llama.final_norm(params["llm"], config.llama, read_off(sequence))
 
 
@@ -219,7 +219,7 @@ def require_oft(config: OpenVLAConfig) -> OFTConfig:
 
 
 def _splice(text: Float[Array, "b t e"], *between: Float[Array, "b _ e"]) -> Float[Array, "b s e"]:
-    """Puts tokens behind BOS."""
+    """Puts tokens after BOS."""
     return jnp.concatenate([text[:, :1], *between, text[:, 1:]], axis=1)
 
 

@@ -54,7 +54,7 @@ def vit(
     patches: Float[Array, "b p c"],
     remat: bool = False,
 ) -> Float[Array, "b p e"]:
-    """The patches' tokens behind the penultimate block, without a final norm."""
+    """The patches' tokens after the penultimate block, without a final norm."""
     x = linear(params["patch"], patches)
     x = x + along_batch(params["positions"], x)
     if config.prefix:

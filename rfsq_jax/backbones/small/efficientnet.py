@@ -38,14 +38,14 @@ STAGES = (
     Stage(repeats=4, kernel=5, stride=2, expand=6, width=192),
     Stage(repeats=1, kernel=3, stride=1, expand=6, width=320),
 )
-"""Stages 1 to 7; the grid's stride behind each is 2, 4, 8, 16, 16, 32, 32."""
+"""Stages 1 to 7; the grid's stride after each is 2, 4, 8, 16, 16, 32, 32."""
 
 Block = dict[str, dict[str, Any]]
 Params = dict[str, Any]
 
 
 def grid_stride(stage: int) -> int:
-    """Pixels per cell behind stage 1..7."""
+    """Pixels per cell after stage 1..7."""
     stride = 2
     for each in STAGES[:stage]:
         stride *= each.stride

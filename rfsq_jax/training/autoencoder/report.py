@@ -104,12 +104,14 @@ def plot(
     episode: Float[np.ndarray, "n a"],
 ) -> None:
     """Plots layer use, error by prefix, and a held-out episode beside what its tokens give."""
-    figure, (perplexity, prefixes, translation, rotation) = plots.new_figure((11.0, 7.2), 2, 2)
+    figure, (perplexity, prefixes, first, last) = plots.new_figure((11.0, 7.2), 2, 2)
     colours: dict[str, str] = dict(zip(named, (plots.BLUE, plots.VERMILION), strict=False))
     _plot_perplexity(perplexity, named, colours)
     _plot_prefixes(prefixes, named, colours)
-    _plot_episode(translation, 0, "translation x (robot units)", tokenizers, colours, episode)
-    _plot_episode(rotation, 5, "rotation z (robot units)", tokenizers, colours, episode)
+    names = next(iter(tokenizers.values())).space.spec.names
+    moving = [dim for dim, name in enumerate(names) if not name.startswith("gripper")]
+    for axes, dim in ((first, moving[0]), (last, moving[-1])):
+        _plot_episode(axes, dim, f"{names[dim]} (robot units)", tokenizers, colours, episode)
     plots.save_figure(figure, path)
 
 

@@ -85,8 +85,8 @@ def train(
       FloatingPointError: if the loss becomes NaN or inf.
       ValueError: if there is not one weight per layer.
     """
-    layers, weights = shape.codes.num_layers, config.loss.layer_weights
     if config.model.kind == "tokens":
+        layers, weights = shape.codes.num_layers, config.loss.layer_weights
         require(len(weights) == layers, "layer_weights", f"{layers}, one per layer", weights)
     mesh = sharding.make_mesh() if mesh is None else mesh
     start = initial_state(config, shape)
