@@ -114,7 +114,7 @@ def test_a_new_kind_trains_saves_loads_and_plays(tokenizer, chunks, tmp_path):
     training = HeadsTraining(
         model=HeadsConfig(main=trunk, draft=trunk, point_estimate="mode"),
         loss=HeadsLoss((1.0, 1.0), fine_dropout=0.0, feature_dropout=0.0, state_noise=0.0),
-        loop=LoopConfig(steps=600, steps_per_call=20, evaluate_every=600),
+        loop=LoopConfig(steps=300, steps_per_call=50, evaluate_every=300),
         batch_size=16,
         ema=0.9,
     )

@@ -45,8 +45,8 @@ def chunks_of(spec: ActionSpec, horizon: int, count: int = 256) -> np.ndarray:
 def case(request):
     spec = SPECS[request.param]
     chunks = chunks_of(spec, HORIZONS[request.param])
-    loop = LoopConfig(steps=1500, steps_per_call=500, evaluate_every=1500)
-    model = AutoencoderConfig.for_actions(spec.action_dim, RFSQConfig(num_layers=4))
+    loop = LoopConfig(steps=900, steps_per_call=300, evaluate_every=900)
+    model = AutoencoderConfig.for_actions(spec.action_dim, RFSQConfig(num_layers=3))
     training = TrainingConfig(model=model, loop=loop)
     return spec, chunks, StepTokenizer.fit(chunks, spec=spec, training=training)
 
