@@ -25,6 +25,7 @@ from rfsq_jax.heads.early_exit import MAX_EXCESS, calibrate_threshold
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.prediction import Prediction, Predictor, of_draft
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
@@ -89,10 +90,9 @@ def make_predict(
 
 def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> HeldOut:
     """Runs all rows in blocks of one size."""
-    blocks = []
-    for start in range(0, len(data), BLOCK):
-        rows = np.resize(np.arange(start, min(start + BLOCK, len(data))), BLOCK)
-        blocks.append(jax.device_get(predict(params, data.read(rows))))
+    starts = range(0, len(data), BLOCK)
+    padded = (pad_rows(np.arange(i, min(i + BLOCK, len(data))), BLOCK) for i in starts)
+    blocks = [jax.device_get(predict(params, data.read(rows))) for rows in padded]
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
     return jax.tree.map(lambda leaf: leaf[: len(data)], joined)
 
