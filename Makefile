@@ -16,11 +16,14 @@ policy: $(STAMP)
 	$(BIN)/python -m train.heads --config configs/small.py
 	$(BIN)/python -m train.draft --policy runs/heads/small/policy
 
+# Most of the time goes into compiling small programs, so these are compiled without optimisation.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
+		$(BIN)/python -m pytest -n 2
 
+# With the programs that users run: what takes minutes, and the laws that rounding could break.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m "slow or numerics"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
 import atexit
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -44,7 +45,8 @@ SIMULATED = (
     "features/test_images.py",
     "train/test_demos.py",
 )
-"""One worker holds all simulators, a quarter of a gigabyte each, and begins with them."""
+"""One worker holds all simulators, a quarter of a gigabyte each, and begins with them; of the slow
+tests both workers do, because simulating is all that most of them do."""
 
 LONG = ("training/", "rfsq/", "train/", "eval/")
 """These come next, so that the workers end at about the same time."""
@@ -66,13 +68,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keeps each module on one worker, for its fixtures and its compiled programs."""
     from xdist.scheduler import LoadScopeScheduling
 
+    fast = config.option.markexpr == "not slow"
+
     class Modules(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.split("::")[0].removeprefix("tests/")
-            return "simulators" if path.startswith(SIMULATED) else path
+            if path.startswith(SIMULATED):
+                return "simulators" if fast else nodeid
+            return path
 
     config.option.loadscopereorder = False
     return Modules(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what all tests share out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

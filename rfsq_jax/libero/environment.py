@@ -10,6 +10,7 @@ Axes: S flattened simulator state (time, positions, velocities) · F fixtures ·
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -168,6 +169,8 @@ class Environment:
             self._cameras.close()
             self._cameras = None
         self.domain.close()
+        # robosuite's parts refer to each other, so that only the collector frees the 200 MB model.
+        gc.collect()
 
     def __enter__(self) -> Environment:
         return self

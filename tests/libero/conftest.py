@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.memory import give_back
+
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[Callable]:
@@ -22,6 +24,7 @@ def environment() -> Iterator[Callable]:
         made[key] = env
         if len(made) > 2:
             made.pop(next(iter(made))).close()
+            give_back()
         return env
 
     yield make

@@ -11,6 +11,7 @@ from rfsq_jax.libero.sensors import axis_angle_from_quaternion
 from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stock import ControlEnv
 from rfsq_jax.libero.tasks import get_task
+from tests.support.memory import give_back
 
 # Objects, fixtures and a drawer in one scene.
 SUITE, INDEX = "libero_spatial", 4
@@ -39,7 +40,8 @@ def play(env: Environment, start: Start, actions: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def make_stock(cameras: bool):
+@pytest.fixture
+def stock(cameras):
     task = get_task(SUITE, INDEX)
     with seeded_numpy(0):
         stock = ControlEnv(
@@ -50,7 +52,9 @@ def make_stock(cameras: bool):
             camera_widths=64,
         )
         stock.reset()
-    return stock
+    yield stock
+    stock.close()
+    give_back()
 
 
 def start_stock(stock, start: Start) -> None:
@@ -69,8 +73,9 @@ def stock_policy_state(observation) -> np.ndarray:
     return np.concatenate(parts).astype(np.float32)
 
 
-def test_every_bit_is_the_stock_simulators(environment):
-    env, stock = environment(SUITE, INDEX), make_stock(cameras=False)
+@pytest.mark.parametrize("cameras", [False])
+def test_every_bit_is_the_stock_simulators(environment, stock):
+    env = environment(SUITE, INDEX)
     start = random_start(env, 1)
     env.reset(start, settle_steps=0)
     start_stock(stock, start)
@@ -80,11 +85,10 @@ def test_every_bit_is_the_stock_simulators(environment):
         np.testing.assert_array_equal(env.simulator_state, stock.get_sim_state())
         np.testing.assert_array_equal(shown, stock_policy_state(observation))
         assert env.success() == done
-    stock.close()
 
 
-def test_pictures_are_the_stock_simulators_rotated():
-    stock = make_stock(cameras=True)
+@pytest.mark.parametrize("cameras", [True])
+def test_pictures_are_the_stock_simulators_rotated(stock):
     with Environment(get_task(SUITE, INDEX), cameras=POLICY_CAMERAS, image_size=64) as env:
         start = random_start(env, 2)
         env.reset(start, settle_steps=0)
@@ -98,7 +102,6 @@ def test_pictures_are_the_stock_simulators_rotated():
     for name, picture in images.items():
         assert picture.std() > 10
         np.testing.assert_array_equal(picture, observation[f"{name}_image"][::-1, ::-1])
-    stock.close()
 
 
 def test_an_episode_depends_on_nothing_before_it(environment):
@@ -150,8 +153,9 @@ def test_bad_input_is_refused_at_the_border(environment):
 
 
 @pytest.mark.slow
-def test_stepping_is_less_work_than_in_the_stock_simulator(environment):
-    env, stock = environment(SUITE, INDEX), make_stock(cameras=False)
+@pytest.mark.parametrize("cameras", [False])
+def test_stepping_is_less_work_than_in_the_stock_simulator(environment, stock):
+    env = environment(SUITE, INDEX)
     start, actions = random_start(env, 7), wild_actions(150)
     env.reset(start)
     start_stock(stock, start)
@@ -167,4 +171,3 @@ def test_stepping_is_less_work_than_in_the_stock_simulator(environment):
             step(action)
         sys.setprofile(None)
     assert calls["ours"] < 0.8 * calls["stock"]
-    stock.close()
