@@ -19,10 +19,9 @@ from jaxtyping import Float, Float64, UInt8
 from rfsq_jax.libero.cameras import Cameras
 from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.sensors import RobotState, Sensors
-from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stepping import ControlStep
 from rfsq_jax.libero.stock import ControlEnv, mujoco
-from rfsq_jax.libero.tasks import Task
+from rfsq_jax.libero.tasks import Start, Task
 
 ACTION_DIM = 7
 SETTLE_STEPS = 10

@@ -1,6 +1,7 @@
 """The benchmark's suites and tasks, their step limits and official initial states.
 
-Axes: K stored initial states of a task · S flattened simulator state (time, positions, velocities).
+Axes: K stored initial states of a task · F fixtures · S flattened simulator state (time, positions,
+velocities).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from rfsq_jax.libero.install import quiet, require_simulator
 from rfsq_jax.runs.checks import require
@@ -51,6 +52,22 @@ class Task:
     def step_limit(self) -> int:
         """Policy steps after settling, in the official protocol."""
         return step_limit(self.suite)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """Where an episode begins, before it settles.
+
+    Attributes:
+      state: float64 [S], flattened simulator state.
+      fixtures: float64 [F, 7], position (m) and quaternion (w, x, y, z) of the task's fixtures,
+        which the simulator state does not hold.
+      seed: what it was sampled with, or the index of the official initial state.
+    """
+
+    state: Float64[np.ndarray, " s"]
+    fixtures: Float64[np.ndarray, "f 7"]
+    seed: int
 
 
 def step_limit(suite: str) -> int:

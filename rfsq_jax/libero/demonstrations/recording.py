@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
 from rfsq_jax.libero.environment import Environment, RobotState
 from rfsq_jax.libero.lattice import snap
-from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.tasks import Start
 
 Act = Callable[[Environment], Float[np.ndarray, "t 7"]]
 """A policy in its environment: gives its next actions, [T, 7]."""

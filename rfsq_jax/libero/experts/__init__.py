@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -11,6 +10,7 @@ from jaxtyping import Float64
 from rfsq_jax.libero.environment import Environment, RobotState
 from rfsq_jax.libero.experts.articulation import Articulate
 from rfsq_jax.libero.experts.choice import Goal, make_pick_place, ordered_goals, rests_on_slope
+from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.style import Burst, Style, StyleName, human_style, make_style
 from rfsq_jax.libero.scene import Scene
 
@@ -25,28 +25,8 @@ __all__ = [
 ]
 
 
-@runtime_checkable
-class Skill(Protocol):
-    """Works off one goal."""
-
-    @property
-    def done(self) -> bool:
-        """Whether the goal holds and the hand has left."""
-        ...
-
-    @property
-    def attempts(self) -> int:
-        """How often it has gone wrong."""
-        ...
-
-    @property
-    def is_delicate(self) -> bool:
-        """Whether a push would spoil what the hand does now rather than be corrected."""
-        ...
-
-    def act(self, robot: RobotState) -> Float64[np.ndarray, " 7"]:
-        """Returns the action for what is observed now: float64 [7]."""
-        ...
+Skill = Articulate | PickPlace
+"""Works off one goal."""
 
 
 class ScriptedExpert:

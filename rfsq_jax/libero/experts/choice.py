@@ -6,15 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rfsq_jax.libero.experts.compartment import Compartment, fitting_turn
-from rfsq_jax.libero.experts.covered_place import HandlePicking, Insertion, is_covered
-from rfsq_jax.libero.experts.insert import Insert
+from rfsq_jax.libero.experts.covered_place import HandlePicking, Insert, Insertion, is_covered
 from rfsq_jax.libero.experts.leaning import LayDown, Slope, is_slope
 from rfsq_jax.libero.experts.phases import Phase
 from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.picking import Picking
-from rfsq_jax.libero.experts.placing import Placing
-from rfsq_jax.libero.experts.sharing import Sharing
+from rfsq_jax.libero.experts.placing import Compartment, Placing, Sharing, fitting_turn
 from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.scene import Scene
 
@@ -39,7 +36,7 @@ class Push(PickPlace):
 
     def _slip(self, hand: np.ndarray) -> float:
         """How far the thing has moved away from the hand; turning about it does no harm."""
-        return self._grip.drift(hand)
+        return self._picking.drift(hand)
 
 
 def ordered_goals(goals: Sequence[Goal], is_shut: Callable[[str], bool]) -> list[Goal]:
@@ -92,16 +89,13 @@ def make_pick_place(
     """
     _, thing, target = goal
     if goal[0] == "in" and _is_covered(scene, target):
-        placing = Insertion(
-            scene, thing, target, offset=style.place_offset, clearance=style.carry_height
-        )
-        return Insert(scene, HandlePicking(scene, thing, style, rng), placing, style, holds)
+        placing = Insertion(scene, thing, target, style)
+        return Insert(HandlePicking(scene, thing, style, rng), placing, style, holds)
     picking = Picking(scene, thing, style, rng)
     if rests_on_slope(scene, goal) and holds is not None:
-        slope = Slope(scene, thing, target, offset=style.place_offset, clearance=style.carry_height)
-        return LayDown(scene, picking, slope, style, holds)
+        return LayDown(picking, Slope(scene, thing, target, style), style, holds)
     kind = Push if slides else PickPlace
-    return kind(scene, picking, _placing(scene, goal, goals, style), style, holds)
+    return kind(picking, _placing(scene, goal, goals, style), style, holds)
 
 
 def rests_on_slope(scene: Scene, goal: Goal) -> bool:
@@ -119,17 +113,10 @@ def _is_covered(scene: Scene, target: str) -> bool:
 def _placing(scene: Scene, goal: Goal, goals: Sequence[Goal], style: Style) -> Placing:
     _, thing, target = goal
     sharers = [other[1] for other in goals if other[0] == "on" and other[2] == target]
-    kind = Placing
-    if not scene.is_thing(target):
-        if len(sharers) > 1:
-            return Sharing(
-                scene,
-                thing,
-                target,
-                sharers,
-                offset=style.place_offset,
-                clearance=style.carry_height,
-            )
-        if goal[0] == "in" and fitting_turn(scene.points(thing), scene.region(target).reach):
-            kind = Compartment
-    return kind(scene, thing, target, offset=style.place_offset, clearance=style.carry_height)
+    if scene.is_thing(target):
+        return Placing(scene, thing, target, style)
+    if len(sharers) > 1:
+        return Sharing(scene, thing, target, style, sharers)
+    turns = goal[0] == "in" and fitting_turn(scene.points(thing), scene.region(target).reach)
+    kind = Compartment if turns else Placing
+    return kind(scene, thing, target, style)

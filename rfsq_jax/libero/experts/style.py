@@ -14,13 +14,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from rfsq_jax.libero.lattice import MAX_TRANSLATION
 from rfsq_jax.runs.checks import require_choice
-
-MAX_TRANSLATION = 0.9375
-"""Largest translation component in the published demonstrations."""
-
-MAX_ROTATION = 0.375
-"""Largest rotation component in the published demonstrations."""
 
 StyleName = Literal["steady", "human", "nearest_grasp"]
 
