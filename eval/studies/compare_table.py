@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from eval.studies.contenders import NAIVE, STRATEGY_A, STRATEGY_B
-from rfsq_jax.runs.intervals import wilson
+from rfsq_jax.evaluation.results import success_rate
 from rfsq_jax.runs.tables import format_table
 
 # Where centimetres are not enough: bowls that stand on something or in a drawer; cans 63 mm wide
@@ -37,8 +36,8 @@ def played_figures(run: Figures) -> Figures:
     episodes = run["episodes"]
     fine = [e for e in episodes if e["task"] in FINE_GRAINED.get(e["suite"], ())]
     return {
-        "all": _rate(episodes),
-        "fine_grained": _rate(fine) if fine else None,
+        "all": success_rate([each["success"] for each in episodes]),
+        "fine_grained": success_rate([each["success"] for each in fine]) if fine else None,
         "ms_per_chunk": 1e3 * run["time"]["policy"]["act"],
     }
 
@@ -110,14 +109,3 @@ def _with(name: str, figure: str, value: str) -> str:
 
 def _mean(accuracy: float | list[float] | None) -> str:
     return "" if accuracy is None else f"{np.mean(accuracy):.1%}"
-
-
-def _rate(episodes: Sequence[Figures]) -> Figures:
-    solved = sum(each["success"] for each in episodes)
-    low, high = wilson(solved, len(episodes))
-    return {
-        "successes": solved,
-        "trials": len(episodes),
-        "rate": solved / len(episodes),
-        "interval": [low, high],
-    }
