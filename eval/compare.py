@@ -29,7 +29,7 @@ from eval.studies.contenders import (
 )
 from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.evaluation.analysis.pairs import compare_runs
-from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
+from rfsq_jax.evaluation.libero import LiberoEvaluation
 from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
 from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
@@ -76,11 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     with user_errors(COMMAND):
         contenders = line_up(config)
         figures = {each.name: offline_figures(each, config.features) for each in contenders}
-        evidence = explain_swap(config)
+        naive, robust = (load_policy(resolve(p)) for p in (config.naive, config.robust))
+        actions = held_out_actions(config.features)
+        evidence = swap_evidence(naive.token_decoder, robust.token_decoder, actions)
     runs: dict[str, dict[str, Any]] = {}
     for contender in contenders:
         print(f"\n{contender.name}", flush=True)
-        outcome = play(play_options(config, contender))
+        with user_errors(COMMAND):
+            evaluation = LiberoEvaluation.open(play_options(config, contender))
+        outcome = evaluation.run()
         print(outcome, file=sys.stderr if outcome.errors else sys.stdout)
         if outcome.errors:
             return 1
@@ -115,19 +119,6 @@ def line_up(config: CompareConfig) -> list[Contender]:
     if len(set(names)) < len(names):
         raise ValueError(f"others must lie in folders of different names, got {', '.join(names)}")
     return found
-
-
-def explain_swap(config: CompareConfig) -> dict[str, Any]:
-    """Why strategy B works or not, on the held-out chunks."""
-    naive, robust = (load_policy(resolve(p)).token_decoder for p in (config.naive, config.robust))
-    return swap_evidence(naive, robust, held_out_actions(config.features))
-
-
-def play(options: LiberoOptions) -> Outcome:
-    """Plays a contender's missing episodes."""
-    with user_errors(COMMAND):
-        evaluation = LiberoEvaluation.open(options)
-    return evaluation.run()
 
 
 def play_options(config: CompareConfig, contender: Contender) -> LiberoOptions:

@@ -19,11 +19,11 @@ import numpy as np
 
 from eval.benchmarks.timing import Spread, busy_note, take_turns
 from eval.studies import decoding_cost as cost
-from eval.studies.decoding_figure import plot
 from eval.studies.decoding_frames import (
     acceptance_figures,
     exit_curve,
     measure_frames,
+    plot,
     spread_rows,
 )
 from rfsq_jax.backbones.protocol import Backbone

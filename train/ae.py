@@ -106,12 +106,9 @@ def show(
         print(f"{'pass' if passed else 'FAIL'}  {gate}")
     report.plot(config.output / PICTURE, figures, tokenizers, data.shown.actions)
     results = write_results(config.output, figures={**figures, "gates": gates}, config=config)
-    for label, path in {
-        "picture": config.output / PICTURE,
-        "figures": results,
-        "tokenizer": config.output / "tokenizer",
-    }.items():
-        print(f"{label}: {path}")
+    print(f"picture: {config.output / PICTURE}")
+    print(f"figures: {results}")
+    print(f"tokenizer: {config.output / 'tokenizer'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -75,7 +75,8 @@ def _cells(name: str, figures: Figures) -> list[str]:
     accuracy, played = figures.get("accuracy", {}), figures["played"]
     errors = figures["actions"][figures["point_estimate"]]
     low, high = played["all"]["interval"]
-    fine, paired = played["fine_grained"], _overall(figures["against_strategy_a"])
+    fine, paired = played["fine_grained"], figures["against_strategy_a"]
+    paired = paired["all"] if "all" in paired else next(iter(paired.values()))
     mse = figures.get("reconstruction", {}).get("mse")
     same = name == STRATEGY_A
     return [
@@ -96,10 +97,6 @@ def _cells(name: str, figures: Figures) -> list[str]:
 def _points(paired: Figures) -> str:
     low, high = paired["interval"]
     return f"{100 * paired['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
-def _overall(paired: dict[str, Figures]) -> Figures:
-    return paired["all"] if "all" in paired else next(iter(paired.values()))
 
 
 def _with(name: str, figure: str, value: str) -> str:

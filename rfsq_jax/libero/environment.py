@@ -95,7 +95,8 @@ class Environment:
         self.sim.set_state_from_flattened(start.state)
         mujoco.mj_forward(self.model, self.data)
         self._control.reset()
-        self._show_now()
+        self._shown_positions = self.data.qpos.copy()
+        self._shown_state = self._sensors.policy_state()
         for _ in range(settle_steps):
             self.step(NO_OP)
         return self.observe()
@@ -173,10 +174,6 @@ class Environment:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _show_now(self) -> None:
-        self._shown_positions = self.data.qpos.copy()
-        self._shown_state = self._sensors.policy_state()
 
     def _check_start(self, start: Start) -> None:
         expected = {

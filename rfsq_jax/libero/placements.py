@@ -43,8 +43,7 @@ def official_start(env: Environment, index: int) -> Start:
       ValueError: if there is no such initial state.
     """
     states = official_init_states(env.task)
-    if not 0 <= index < len(states):
-        raise ValueError(f"index must be in 0..{len(states) - 1}, got {index}")
+    require(0 <= index < len(states), "index", f"in 0..{len(states) - 1}", index)
     # The stock environment draws more each time: a hard reset adds its property samplers again.
     once = env.domain.object_property_initializers
     with seeded_numpy(0):

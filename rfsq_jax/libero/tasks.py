@@ -137,8 +137,8 @@ def get_task(suite: str, index: int) -> Task:
       ValueError: for an unknown suite or an index outside it.
     """
     entries = tasks(suite)
-    if not 0 <= index < len(entries):
-        raise ValueError(f"index must be in 0..{len(entries) - 1} for {suite}, got {index}")
+    fits = 0 <= index < len(entries)
+    require(fits, "index", f"in 0..{len(entries) - 1} for {suite}", index)
     return entries[index]
 
 
@@ -159,14 +159,10 @@ def _make_task(suite: str, index: int, name: str, folder: Path, language: str) -
     bddl_file = folder / f"{name}.bddl"
     # Variants that change the words or the goal keep the original file name.
     if suite.endswith(REWORDED):
-        language = _bddl_language(bddl_file).lower()
+        from libero.libero.envs.bddl_utils import get_problem_info
+
+        language = get_problem_info(str(bddl_file))["language_instruction"].lower()
     return Task(suite, index, name, language, bddl_file)
-
-
-def _bddl_language(path: Path) -> str:
-    from libero.libero.envs.bddl_utils import get_problem_info
-
-    return get_problem_info(str(path))["language_instruction"]
 
 
 def _benchmark_folder(key: str) -> Path:

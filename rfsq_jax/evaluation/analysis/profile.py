@@ -128,10 +128,9 @@ def _normalized(policy: TokenPolicy, seen: Observations) -> Any:
 
 def _median_seconds(work: Callable[[], Any]) -> float:
     jax.block_until_ready(work())
-    return float(np.median([_seconds(work) for _ in range(ROUNDS)]))
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    jax.block_until_ready(work())
-    return time.perf_counter() - began
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        jax.block_until_ready(work())
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))

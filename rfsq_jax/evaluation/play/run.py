@@ -42,7 +42,7 @@ class EpisodeError:
 
 
 class Schedule:
-    """Trials that wait. A worker stays with its task, whose scene is built; without work it helps the
+    """Trials that wait. A worker stays with its task, whose scene it has; without work it helps the
     largest one, so that nobody idles at the end.
     """
 

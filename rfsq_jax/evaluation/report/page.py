@@ -107,7 +107,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": lambda share: f"{share:.1%}",
-        "interval": _interval,
+        "interval": lambda ends: f"{100 * ends[0]:.1f}\N{EN DASH}{ends[1]:.1%}",
         "milliseconds": _milliseconds,
         "flat": _flat,
     }
@@ -158,11 +158,6 @@ def _draft_shares(draft: Figures) -> dict[str, list[tuple[str, float]]]:
         "shares": [*layers, ("whole steps", mean), ("whole chunks", draft["whole_chunks"])],
         "steps": [(f"step {n}", each) for n, each in enumerate(draft["steps"], 1)],
     }
-
-
-def _interval(interval: Sequence[float]) -> str:
-    """Both ends of an interval."""
-    return f"{100 * interval[0]:.1f}\N{EN DASH}{interval[1]:.1%}"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -177,10 +177,9 @@ class Articulate:
         return Aim(point, CLOSE, bool(arrived), speed=0.8)
 
     def _let_go(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
-        pushes = self._held().coming == CLOSE
-        return Aim(
-            self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2
-        )
+        coming = self._held().coming
+        arrived = coming == CLOSE or self._steps >= CLOSE_STEPS
+        return Aim(self._anchor, coming, arrived, speed=0.2)
 
     def _back(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
         away = joint.turned(joint.value - self._start) @ self._held().approach

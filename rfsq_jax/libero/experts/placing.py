@@ -67,8 +67,10 @@ class Placing:
         self.obstacles = np.zeros((0, 3))
 
     def look_around(self) -> None:
-        """Notes what lies about, before the thing is carried."""
-        self.obstacles = _thinned(self._scene.obstacles(self._thing))
+        """Notes what lies about, a point in each cubic centimetre, before the thing is carried."""
+        points = self._scene.obstacles(self._thing)
+        _, kept = np.unique(np.round(points, 2), axis=0, return_index=True)
+        self.obstacles = points[kept]
 
     @property
     def room(self) -> float:
@@ -195,12 +197,6 @@ class Compartment(Placing):
         """Returns where the hand lets go: its open fingers stay above the walls."""
         walls = self._scene.highest(self._owner) if self._owner else -np.inf
         return walls + FINGER_REACH + ABOVE_WALLS + max(extra, 0.0)
-
-
-def _thinned(points: Float64[np.ndarray, "p 3"]) -> Float64[np.ndarray, "q 3"]:
-    """Keeps one of the points in each cubic centimetre."""
-    _, kept = np.unique(np.round(points, 2), axis=0, return_index=True)
-    return points[kept]
 
 
 def row_places(
