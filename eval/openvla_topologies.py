@@ -17,7 +17,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from eval.benchmarks.openvla.cost import PEAKS, cost_parts, limit_seconds, passes
+from eval.benchmarks.device_peaks import PEAKS, limit_seconds
+from eval.benchmarks.openvla.cost import cost_parts, passes
 from eval.benchmarks.openvla.hlo import read_program
 from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for, compiler_options, devices_of

@@ -72,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
     config = parse(SpeedConfig, argv, command="eval.speed", description=__doc__)
     device, note = torch_device(), busy_note()
-    chunks = example_chunks(config.large_batch)
+    # Random actions: no contestant's speed depends on the values.
+    shape = (max(config.large_batch, 64), HORIZON, 7)
+    chunks = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     groups = {"training": training_contestants(config, chunks, device)}
     for many, count, repeats in (("1 chunk", 1, config.calls), ("many", len(chunks), 1)):
         coding = coding_contestants(chunks[:count], repeats, device)
@@ -99,12 +101,6 @@ def torch_device() -> str | None:
     import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
     return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-
-
-def example_chunks(count: int) -> Float[np.ndarray, "m t 7"]:
-    """Random actions: no contestant's speed depends on the values."""
-    rng = np.random.default_rng(0)
-    return rng.uniform(-1, 1, (max(count, 64), HORIZON, 7)).astype(np.float32)
 
 
 def training_contestants(

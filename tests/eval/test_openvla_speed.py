@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from eval import openvla_speed
-from eval.benchmarks.openvla.cost import Cost, Peak, cost_parts, passes
+from eval.benchmarks.device_peaks import Cost, Peak
+from eval.benchmarks.openvla.cost import cost_parts, passes
 from eval.benchmarks.openvla.programs import chunk
 from eval.benchmarks.openvla.report import part_figures
 from rfsq_jax.backbones.openvla import model

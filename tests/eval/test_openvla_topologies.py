@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from eval import openvla_topologies
-from eval.benchmarks.openvla.cost import PEAKS, Cost
+from eval.benchmarks.device_peaks import PEAKS, Cost
 from eval.benchmarks.openvla.hlo import group_size, read_program, ring_bytes, trip_count
 from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for

@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from eval.benchmarks.openvla.cost import PEAKS, Cost, Peak, limit_seconds, passes
+from eval.benchmarks.device_peaks import PEAKS, Cost, Peak, limit_seconds
+from eval.benchmarks.openvla.cost import passes
 from eval.benchmarks.openvla.programs import WHOLE
 from eval.benchmarks.timing import Spread, ratio
 from rfsq_jax.runs.tables import format_table

@@ -26,7 +26,7 @@ ORDER = {"turnon": 0, "turnoff": 0, "open": 1, "on": 2, "in": 2, "close": 3}
 LIFTED = 0.003
 
 
-class Push(PickPlace):
+class Push(PickPlace[Placing]):
     """Slides a flat thing over the table, held by its rim; the goal says whether it is there.
 
     Pushed from behind it would swerve at the first thing it meets, and pulled from inside its rim

@@ -5,13 +5,11 @@ import dataclasses
 import jax
 import pytest
 
+from eval.benchmarks.device_peaks import PEAKS, Cost, limit_seconds
 from eval.benchmarks.openvla.cost import (
-    PEAKS,
-    Cost,
     attention_flops,
     cost_parts,
     head_flops,
-    limit_seconds,
     matmul_flops,
     passes,
     projector_flops,
