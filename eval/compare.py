@@ -29,7 +29,7 @@ from eval.studies.contenders import (
 )
 from rfsq_jax.backbones.options import BackboneOption
 from rfsq_jax.evaluation.analysis.pairs import compare_runs
-from rfsq_jax.evaluation.libero import LiberoEvaluation
+from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
 from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
 from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
@@ -82,9 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs: dict[str, dict[str, Any]] = {}
     for contender in contenders:
         print(f"\n{contender.name}", flush=True)
-        with user_errors(COMMAND):
-            evaluation = LiberoEvaluation.open(play_options(config, contender))
-        outcome = evaluation.run()
+        outcome = play(play_options(config, contender))
         print(outcome, file=sys.stderr if outcome.errors else sys.stdout)
         if outcome.errors:
             return 1
@@ -119,6 +117,13 @@ def line_up(config: CompareConfig) -> list[Contender]:
     if len(set(names)) < len(names):
         raise ValueError(f"others must lie in folders of different names, got {', '.join(names)}")
     return found
+
+
+def play(options: LiberoOptions) -> Outcome:
+    """Plays a contender's missing episodes."""
+    with user_errors(COMMAND):
+        evaluation = LiberoEvaluation.open(options)
+    return evaluation.run()
 
 
 def play_options(config: CompareConfig, contender: Contender) -> LiberoOptions:
