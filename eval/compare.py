@@ -76,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with user_errors(COMMAND):
         contenders = line_up(config)
         figures = {each.name: offline_figures(each, config.features) for each in contenders}
-        evidence = explain_swap(config)
+        naive, robust = (load_policy(resolve(p)) for p in (config.naive, config.robust))
+        actions = held_out_actions(config.features)
+        evidence = swap_evidence(naive.token_decoder, robust.token_decoder, actions)
     runs: dict[str, dict[str, Any]] = {}
     for contender in contenders:
         print(f"\n{contender.name}", flush=True)
@@ -115,12 +117,6 @@ def line_up(config: CompareConfig) -> list[Contender]:
     if len(set(names)) < len(names):
         raise ValueError(f"others must lie in folders of different names, got {', '.join(names)}")
     return found
-
-
-def explain_swap(config: CompareConfig) -> dict[str, Any]:
-    """Why strategy B works or not, on the held-out chunks."""
-    naive, robust = (load_policy(resolve(p)).token_decoder for p in (config.naive, config.robust))
-    return swap_evidence(naive, robust, held_out_actions(config.features))
 
 
 def play(options: LiberoOptions) -> Outcome:

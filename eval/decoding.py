@@ -19,11 +19,11 @@ import numpy as np
 
 from eval.benchmarks.timing import Spread, busy_note, take_turns
 from eval.studies import decoding_cost as cost
-from eval.studies.decoding_figure import plot
 from eval.studies.decoding_frames import (
     acceptance_figures,
     exit_curve,
     measure_frames,
+    plot,
     spread_rows,
 )
 from rfsq_jax.backbones.protocol import Backbone
@@ -31,7 +31,6 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.early_exit import MAX_EXCESS, NEVER, Cost, CurvePoint
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.options import PolicyOptions
-from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.progress import progress_bar
@@ -75,25 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(DecodingConfig, argv, command=COMMAND, description=__doc__)
     with user_errors(COMMAND):
         policy = config.load_with_draft()
-        store = open_features(config.features, policy)
+        store = FeatureStore.open(config.features)
+        store.require(policy.backbone.spec, policy.parts.space)
+        episodes = len(np.unique(store.episode[store.rows("held_out")]))
+        require(episodes >= 2, "features", "of at least 2 held-out episodes", episodes)
     figures, points = run(config, policy.parts, policy.backbone, store)
     plot(figures, points, config.output / "decoding.png")
     write_results(config.output, figures=figures, config=config)
     return 0 if figures["speculation"]["identical"] == figures["speculation"]["chunks"] else 1
-
-
-def open_features(folder: Path, policy: TokenPolicy) -> FeatureStore:
-    """Opens features that a policy reads.
-
-    Raises:
-      FileNotFoundError: if they do not exist.
-      ValueError: if the policy was trained on others, or too few episodes are held out.
-    """
-    store = FeatureStore.open(folder)
-    store.require(policy.backbone.spec, policy.parts.space)
-    episodes = len(np.unique(store.episode[store.rows("held_out")]))
-    require(episodes >= 2, "features", "of at least 2 held-out episodes", episodes)
-    return store
 
 
 def run(

@@ -124,7 +124,8 @@ def measure(
         pools = {str(size): Ours(config, policy, size, folder) for size in config.workers}
         for size, ours in pools.items():
             stack.enter_context(ours.pool)
-            warm_up(ours, task, int(size))
+            # Builds the scene of every worker: with two trials for each, all of them get one.
+            ours([Trial(task.suite, task.index, 49 - number) for number in range(2 * int(size))])
         usual = UsualLoop(task, policy)
         stack.callback(usual.close)
         contestants: dict[str, Contestant] = {USUAL: usual, **pools}
@@ -137,11 +138,6 @@ def measure(
                     same["episodes"] += len(ours)
                     same["same"] += sum(hashes[USUAL][key] == value for key, value in ours.items())
         return seconds, same, max(ours.worker_mib for ours in pools.values())
-
-
-def warm_up(ours: Ours, task: Task, workers: int) -> None:
-    """Builds the scene of every worker: with two trials for each, all of them get one."""
-    ours([Trial(task.suite, task.index, 49 - number) for number in range(2 * workers)])
 
 
 def take_turn(

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eval.benchmarks.openvla.cost import cost_parts, sequence_length
-from eval.benchmarks.openvla.programs import WHOLE, Program, made_up_params, programs
+from eval.benchmarks.openvla.programs import WHOLE, Program, programs
 from eval.benchmarks.openvla.report import (
     PREPROCESS,
     TORCH,
@@ -43,7 +43,7 @@ from rfsq_jax.backbones.openvla.config import (
     OpenVLAConfig,
 )
 from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
-from rfsq_jax.backbones.openvla.layout import unstacked
+from rfsq_jax.backbones.openvla.layout import random_params, unstacked
 from rfsq_jax.backbones.openvla.model import ACTION_TOKENS
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.options import parse, user_errors
@@ -143,30 +143,27 @@ def measure(
     figures = timing_figures(seconds, parts, peak)
     if torch:
         figures["torch"] |= torch
+    positions, median = sequence_length(*shape[:3]), figures["parts"][WHOLE]["seconds"]["median"]
     numbers = sizes.oft.slots if sizes.oft else ACTION_TOKENS
     return figures | {
         "device": jax.devices()[0].device_kind,
         "layers": "unrolled" if config.listed else "scanned",
         "images": images,
-        "positions": sequence_length(*shape[:3]),
-        "rates": rates(
-            figures["parts"][WHOLE]["seconds"]["median"],
-            config.batch,
-            sequence_length(*shape[:3]),
-            numbers,
-        ),
+        "positions": positions,
+        "rates": rates(median, config.batch, positions, numbers),
         "compile_seconds": {part: each[1] for part, each in compiled.items()},
         "memory": memory_figures(compiled[WHOLE][0].memory_analysis()),
     }
 
 
 def weights(config: OpenVLASpeedConfig, name: str) -> tuple[OpenVLAConfig, dict[str, Any]]:
-    """The checkpoint's, or random ones."""
+    """The checkpoint's, or random ones, made where they stay."""
     dtype = jnp.dtype(config.dtype)
     if config.checkpoint is None:
         sizes = SIZES[config.size][name]
-        return sizes, made_up_params(sizes, dtype, config.listed)
-    sizes, params = load(resolve_checkpoint(config.checkpoint), dtype=dtype)
+        params = random_params(sizes, jax.random.key(0), dtype)
+    else:
+        sizes, params = load(resolve_checkpoint(config.checkpoint), dtype=dtype)
     return sizes, unstacked(params, sizes) if config.listed else params
 
 

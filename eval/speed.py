@@ -72,17 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
     config = parse(SpeedConfig, argv, command="eval.speed", description=__doc__)
     device, note = torch_device(), busy_note()
-    chunks = example_chunks(config.large_batch)
-    groups = {
-        "training": training_contestants(config, chunks, device),
-        "encode 1 chunk": {},
-        "decode 1 chunk": {},
-        "encode many": {},
-        "decode many": {},
-    }
+    # Random actions: no contestant's speed depends on the values.
+    shape = (max(config.large_batch, 64), HORIZON, 7)
+    chunks = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    groups = {"training": training_contestants(config, chunks, device)}
     for many, count, repeats in (("1 chunk", 1, config.calls), ("many", len(chunks), 1)):
-        for name, works in coding_contestants(chunks[:count], repeats, device).items():
-            groups[f"encode {many}"][name], groups[f"decode {many}"][name] = works
+        coding = coding_contestants(chunks[:count], repeats, device)
+        groups[f"encode {many}"] = {name: encode for name, (encode, _) in coding.items()}
+        groups[f"decode {many}"] = {name: decode for name, (_, decode) in coding.items()}
     with progress_bar(len(groups) * config.rounds, "timing", "round") as bar:
         seconds = {
             group: take_turns(contestants, config.rounds, bar.update)
@@ -104,12 +101,6 @@ def torch_device() -> str | None:
     import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 
     return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-
-
-def example_chunks(count: int) -> Float[np.ndarray, "m t 7"]:
-    """Random actions: no contestant's speed depends on the values."""
-    rng = np.random.default_rng(0)
-    return rng.uniform(-1, 1, (max(count, 64), HORIZON, 7)).astype(np.float32)
 
 
 def training_contestants(
@@ -193,16 +184,13 @@ def coding_table(seconds: dict[str, dict[str, list[float]]], large: int) -> str:
     """Microseconds for one chunk, chunks per second for many, and time against ours."""
     rows = []
     for group in (group for group in seconds if group != "training"):
+        chunks = large if group.endswith("many") else 1
         for name, values in seconds[group].items():
-            rows.append([f"{group}, {name}", *_coding_cells(group, values, large),
+            per_chunk = [value / chunks for value in values]
+            rows.append([f"{group}, {name}", str(Spread.of([1e6 * each for each in per_chunk])),
+                         f"{rate(per_chunk).median:,.0f}",
                          str(ratio(values, seconds[group][ROBUST]))])  # fmt: skip
     return format_table(["coding, numpy to numpy", "us/chunk", "chunks/s", "time / ours"], rows)
-
-
-def _coding_cells(group: str, values: list[float], large: int) -> list[str]:
-    chunks = large if group.endswith("many") else 1
-    per_chunk = [value / chunks for value in values]
-    return [str(Spread.of([1e6 * value for value in per_chunk])), f"{rate(per_chunk).median:,.0f}"]
 
 
 def verdict(seconds: dict[str, list[float]]) -> str:

@@ -18,7 +18,7 @@ from rfsq_jax.data.chunks import chunk_episodes
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
-from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
+from rfsq_jax.rfsq import CONDITIONING_NAMES
 from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers.step import StepTokenizer
@@ -77,18 +77,13 @@ def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, StepTok
     """Trains the baseline, if any, and the tokenizer itself, by name."""
     tokenizers = {}
     if config.against is not None:
-        training = with_conditioning(config.training, config.against)
-        folder = config.output / CONDITIONING_NAMES[config.against]
-        tokenizers[CONDITIONING_NAMES[config.against]] = train_tokenizer(training, folder, data)
+        name, model = CONDITIONING_NAMES[config.against], config.training.model
+        quantizer = dataclasses.replace(model.rfsq, conditioning=config.against)
+        model = dataclasses.replace(model, rfsq=quantizer)
+        training = dataclasses.replace(config.training, model=model)
+        tokenizers[name] = train_tokenizer(training, config.output / name, data)
     tokenizers[config.name] = train_tokenizer(config.training, config.output, data)
     return tokenizers
-
-
-def with_conditioning(training: TrainingConfig, conditioning: Conditioning) -> TrainingConfig:
-    """The same training of another quantiser."""
-    quantizer = dataclasses.replace(training.model.rfsq, conditioning=conditioning)
-    model = dataclasses.replace(training.model, rfsq=quantizer)
-    return dataclasses.replace(training, model=model)
 
 
 def show(
@@ -106,12 +101,9 @@ def show(
         print(f"{'pass' if passed else 'FAIL'}  {gate}")
     report.plot(config.output / PICTURE, figures, tokenizers, data.shown.actions)
     results = write_results(config.output, figures={**figures, "gates": gates}, config=config)
-    for label, path in {
-        "picture": config.output / PICTURE,
-        "figures": results,
-        "tokenizer": config.output / "tokenizer",
-    }.items():
-        print(f"{label}: {path}")
+    print(f"picture: {config.output / PICTURE}")
+    print(f"figures: {results}")
+    print(f"tokenizer: {config.output / 'tokenizer'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,10 +14,12 @@ from rfsq_jax.backbones import make_backbone
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.features.extract import ExtractionFigures, extract, finished_bytes, shard_folder
+from rfsq_jax.features.extract import ExtractionFigures, extract
 from rfsq_jax.features.frames import EpisodeFrames, choose_frames, load_episodes, shards_of
+from rfsq_jax.features.shards import finished_bytes, shard_folder
 from rfsq_jax.features.store import MANIFEST, Manifest
 from rfsq_jax.parallel.hosts import barrier, is_primary
+from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.files import write_json
 from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
@@ -25,7 +27,6 @@ from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.config import PolicyRun
 
 COMMAND = "train.features"
-
 
 Shards = Sequence[Sequence[EpisodeFrames]]
 
@@ -41,10 +42,8 @@ def open_run(run: FeaturesRun, backbone: Backbone, tokenizer: ActionTokenizer) -
     """
     if run.as_tensorflow:
         require_decoder()
-    if tokenizer.horizon != run.horizon:
-        raise ValueError(
-            f"horizon must be the tokenizer's ({tokenizer.horizon}), got {run.horizon}"
-        )
+    expected = f"the tokenizer's ({tokenizer.horizon})"
+    require(run.horizon == tokenizer.horizon, "horizon", expected, run.horizon)
     statistics = tokenizer.normalization.to_dict()
     identity = {"backbone_version": backbone.spec.version, "action_statistics": statistics}
     claim_folder(run.output, {**run.identity(), **identity})
@@ -56,7 +55,7 @@ def make_features(
 ) -> None:
     """Makes what is missing in the run's folder, then writes its manifest and figures."""
     spec = backbone.spec
-    instructions = _instructions(shards)
+    instructions = tuple(sorted({each.source.instruction for shard in shards for each in shard}))
     began = time.perf_counter()
     made = extract(run, backbone, shards, instructions)
     barrier("features")
@@ -90,10 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         shards = open_run(run, backbone, tokenizer)
     make_features(run, backbone, tokenizer, shards)
     return 0
-
-
-def _instructions(shards: Shards) -> tuple[str, ...]:
-    return tuple(sorted({each.source.instruction for shard in shards for each in shard}))
 
 
 def _show(

@@ -74,7 +74,9 @@ def take_turns(
         work()
     for index in range(rounds):
         for name in list(contestants)[:: 1 if index % 2 == 0 else -1]:
-            seconds[name].append(_seconds_per_unit(contestants[name]))
+            start = time.perf_counter()
+            units = contestants[name]()
+            seconds[name].append((time.perf_counter() - start) / units)
         after_round(1)
     return seconds
 
@@ -97,9 +99,3 @@ def rate(seconds: list[float]) -> Spread:
 def ratio(numerator: list[float], denominator: list[float]) -> Spread:
     """How many times as long one takes as the other, round by round."""
     return Spread.of([a / b for a, b in zip(numerator, denominator, strict=True)])
-
-
-def _seconds_per_unit(work: Work) -> float:
-    start = time.perf_counter()
-    units = work()
-    return (time.perf_counter() - start) / units

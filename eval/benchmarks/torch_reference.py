@@ -81,7 +81,8 @@ def training_work(
             optimizer.zero_grad(set_to_none=True)
             nn.functional.mse_loss(model(batch), batch).backward()
             optimizer.step()
-        _wait(device)
+        if device == "cuda":
+            torch.cuda.synchronize()
         return steps
 
     return work
@@ -117,8 +118,3 @@ def _repeated(call: Callable[[], np.ndarray], repeats: int, threads: int) -> Cal
         return repeats
 
     return work
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from eval.studies.contenders import NAIVE, STRATEGY_A, STRATEGY_B
-from rfsq_jax.runs.intervals import wilson
+from rfsq_jax.evaluation.results import success_rate
 from rfsq_jax.runs.tables import format_table
 
 # Where centimetres are not enough: bowls that stand on something or in a drawer; cans 63 mm wide
@@ -37,8 +36,8 @@ def played_figures(run: Figures) -> Figures:
     episodes = run["episodes"]
     fine = [e for e in episodes if e["task"] in FINE_GRAINED.get(e["suite"], ())]
     return {
-        "all": _rate(episodes),
-        "fine_grained": _rate(fine) if fine else None,
+        "all": success_rate([each["success"] for each in episodes]),
+        "fine_grained": success_rate([each["success"] for each in fine]) if fine else None,
         "ms_per_chunk": 1e3 * run["time"]["policy"]["act"],
     }
 
@@ -76,7 +75,8 @@ def _cells(name: str, figures: Figures) -> list[str]:
     accuracy, played = figures.get("accuracy", {}), figures["played"]
     errors = figures["actions"][figures["point_estimate"]]
     low, high = played["all"]["interval"]
-    fine, paired = played["fine_grained"], _overall(figures["against_strategy_a"])
+    fine, paired = played["fine_grained"], figures["against_strategy_a"]
+    paired = paired["all"] if "all" in paired else next(iter(paired.values()))
     mse = figures.get("reconstruction", {}).get("mse")
     same = name == STRATEGY_A
     return [
@@ -99,10 +99,6 @@ def _points(paired: Figures) -> str:
     return f"{100 * paired['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _overall(paired: dict[str, Figures]) -> Figures:
-    return paired["all"] if "all" in paired else next(iter(paired.values()))
-
-
 def _with(name: str, figure: str, value: str) -> str:
     expected = EXPECTED[figure].get(name)
     return value if expected is None else f"{value} [{expected}]"
@@ -110,14 +106,3 @@ def _with(name: str, figure: str, value: str) -> str:
 
 def _mean(accuracy: float | list[float] | None) -> str:
     return "" if accuracy is None else f"{np.mean(accuracy):.1%}"
-
-
-def _rate(episodes: Sequence[Figures]) -> Figures:
-    solved = sum(each["success"] for each in episodes)
-    low, high = wilson(solved, len(episodes))
-    return {
-        "successes": solved,
-        "trials": len(episodes),
-        "rate": solved / len(episodes),
-        "interval": [low, high],
-    }

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Int
 
 from eval.benchmarks.timing import Work, flops_of, repeated
 from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.evaluation.results import noise
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part, main_part
 from rfsq_jax.heads.prediction import of_logits
-from rfsq_jax.policies import Observations
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.runs.trees import Params
@@ -31,7 +31,7 @@ def policy_contestants(parts: PolicyParts, backbone: Backbone, calls: int) -> di
         policy = TokenPolicy(chosen, backbone, mode)
         return repeated(lambda: policy.act(observations), calls)
 
-    observations = example(backbone)
+    observations = noise(backbone)
     return {
         FULL: acting("greedy"),
         SPECULATIVE: acting("speculative"),
@@ -71,17 +71,9 @@ def heads_contestants(parts: PolicyParts, calls: int) -> dict[str, Work]:
     }
 
 
-def example(backbone: Backbone) -> Observations:
-    """Random pictures for one environment: no program's speed depends on the values."""
-    size = backbone.spec.image_size
-    shape = (1, backbone.spec.cameras, size, size, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return Observations(images, ["pick up the bowl"], np.zeros((1, 8), np.float32))
-
-
 def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
     """Floating-point operations of one sample, as XLA counts them in the compiled programs."""
-    seen = example(backbone)
+    seen = noise(backbone)
     inputs = backbone.prepare(seen)
     weights = (backbone.params, parts.params)
 

@@ -1,4 +1,4 @@
-"""What a policy's heads say about stored frames, and whether speculation says the same.
+"""What a policy's heads say about stored frames, whether speculation says the same, and the plot.
 
 Axes: N frames · B block · T steps of a chunk · A action dims · D latent dims · L layers, of which P
 coarse.
@@ -7,8 +7,9 @@ coarse.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,11 @@ from rfsq_jax.heads.decoding import Acceptance
 from rfsq_jax.heads.early_exit import NEVER, Cost, CurvePoint, calibrate_threshold, curve
 from rfsq_jax.heads.prediction import of_logits
 from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.runs import plots
 from rfsq_jax.runs.trees import Params
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 EXIT_SHARES = tuple(np.linspace(0.0, 1.0, 21).tolist())
 
@@ -130,6 +135,14 @@ def acceptance_figures(
     }
 
 
+def plot(figures: dict[str, Any], points: Sequence[CurvePoint], path: Path) -> None:
+    """Writes the early-exit curve, and which proposals are accepted, as a PNG."""
+    figure, (curve, acceptance) = plots.new_figure((12.0, 4.2), 2)
+    _plot_curve(curve, points, CurvePoint(**figures["early_exit"]["calibrated"]))
+    _plot_acceptance(acceptance, figures["speculation"])
+    plots.save_figure(figure, path)
+
+
 def _programs(parts: PolicyParts) -> tuple[Callable[..., Any], ...]:
     """Greedy decoding, speculation with the draft's proposal, and with a given proposal.
 
@@ -166,3 +179,29 @@ def _exit_columns(
     frames: Frames, chosen: Bool[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     return frames.confidence[chosen], frames.error_draft[chosen], frames.error_main[chosen]
+
+
+def _plot_curve(axes: Axes, points: Sequence[CurvePoint], chosen: CurvePoint) -> None:
+    for field, colour, marker in (("seconds", plots.BLUE, "o"), ("flops", plots.VERMILION, "s")):
+        values = [100 * getattr(point, field) for point in points]
+        errors = [100 * point.error for point in points]
+        label = {"seconds": "time", "flops": "FLOPs"}[field]
+        axes.plot(values, errors, color=colour, marker=marker, markersize=4, label=label)
+    axes.plot(100 * chosen.seconds, 100 * chosen.error, "*", color="black", markersize=12,
+              label="calibrated threshold, time")  # fmt: skip
+    axes.set(xlabel="% of the greedy policy's", ylabel="action error, % of the main head's")
+    axes.set_title("Early exits save", loc="left")
+    axes.legend(frameon=False)
+
+
+def _plot_acceptance(axes: Axes, figures: dict[str, Any]) -> None:
+    steps = range(1, len(figures["steps"]) + 1)
+    axes.bar(
+        steps, [100 * share for share in figures["steps"]], color=plots.BLUE, label="whole steps"
+    )
+    for layer, share in enumerate(figures["tokens_per_layer"]):
+        axes.axhline(100 * share, color=plots.GREY, linestyle=("-", "--", ":")[layer % 3],
+                     label=f"tokens of L{layer}")  # fmt: skip
+    axes.set(ylim=(0, 100), xlabel="step of the chunk", ylabel="% of the draft's proposals")
+    axes.set_title("The main head agrees", loc="left")
+    axes.legend(frameon=False)

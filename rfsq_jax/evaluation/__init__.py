@@ -1,13 +1,10 @@
 """Plays policies in LIBERO: the official protocol, many simulators, one policy.
 
 protocol    what an episode is, and how it differs from the official one
-rollout     one episode, as a generator that asks for chunks
-worker      the process that owns a simulator
-pool        workers as their parent sees them
-schedule    which worker plays what next
-serving     one policy for all workers
-run         all of it together: batches, retries, the log
+settings    what is evaluated, and how
+play        episodes, the processes that simulate them, and one policy for all
 log         finished episodes, one line each
-intervals   how far a rate can be trusted, and whether two differ
-summary     figures and tables
+results     figures and tables
+analysis    how episodes fail, pairs of runs, where the time goes
+report      the page of a run
 """

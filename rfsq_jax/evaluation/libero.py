@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from rfsq_jax.evaluation import results
-from rfsq_jax.evaluation.analysis.summary import success_table
 from rfsq_jax.evaluation.analysis.versions import describe_simulator, known_changes
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server, default_batch, rows_are_independent
@@ -27,7 +26,7 @@ from rfsq_jax.evaluation.play.run import EpisodeError, Evaluation
 from rfsq_jax.evaluation.play.worker import Job, SimulatorWorker
 from rfsq_jax.evaluation.protocol import Trial, deviations
 from rfsq_jax.evaluation.report.page import write_report
-from rfsq_jax.evaluation.results import errors_text
+from rfsq_jax.evaluation.results import errors_text, success_table
 from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks, protocol_of
 from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.parallel.workers import Pool
@@ -118,7 +117,7 @@ class LiberoEvaluation:
 
     def describe(self) -> dict[str, Any]:
         """What is known without any episode."""
-        shown = results.noise(self.policy)
+        shown = results.noise(self.policy.backbone)
         independent = rows_are_independent(self.policy, shown, self.server.batch)
         warnings = known_changes(self.simulator["versions"])
         if not independent:

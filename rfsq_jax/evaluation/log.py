@@ -93,7 +93,6 @@ class EpisodeLog:
 def write_actions(output: Path, trial: Trial, actions: Float32[np.ndarray, "n 7"]) -> Path:
     """Writes the actions of a trial into a run's folder, whole or not at all."""
     path = actions_file(output, trial)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, actions)
     return path
@@ -134,15 +133,12 @@ def _read(path: Path) -> dict[Trial, Record]:
         os.truncate(path, whole)
     records: dict[Trial, Record] = {}
     for number, line in enumerate(content[:whole].decode().splitlines(), 1):
-        record = _parse(line, f"{path}, line {number}")
+        where = f"{path}, line {number}"
+        try:
+            record = Record(**json.loads(line))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise ValueError(f"{where} is damaged: {error}") from error
         if record.key in records:
-            raise ValueError(f"{path}, line {number}: {record.key} is recorded twice")
+            raise ValueError(f"{where}: {record.key} is recorded twice")
         records[record.key] = record
     return records
-
-
-def _parse(line: str, where: str) -> Record:
-    try:
-        return Record(**json.loads(line))
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ValueError(f"{where} is damaged: {error}") from error

@@ -3,7 +3,7 @@
 Each of a few threads makes one shard at a time: its simulator process renders the next episode
 while the backbone works on the last one.
 
-Axes: M frames of a shard.
+Axes: M frames of a shard or an episode · C cameras · H, W image.
 """
 
 from __future__ import annotations
@@ -15,22 +15,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, UInt8
 
-from rfsq_jax.backbones.protocol import DEPTHS, Backbone
+from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Backbone
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.features.embedding import Features, Images, make_embedder
 from rfsq_jax.features.frames import EpisodeFrames, shard_columns
 from rfsq_jax.features.images import replay_images, stored_images
-from rfsq_jax.features.shards import DESCRIPTION, check_shard, read_columns, write_shard
+from rfsq_jax.features.shards import (
+    DESCRIPTION,
+    DTYPES,
+    check_shard,
+    read_columns,
+    shard_folder,
+    write_shard,
+)
+from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.parallel.calls import Caller, WorkerDiedError
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.progress import progress_bar
+
+Images = UInt8[np.ndarray, "m c h w 3"]
+Features = dict[str, Float[np.ndarray, "m _ _"]]
 
 
 @dataclasses.dataclass
@@ -94,21 +105,6 @@ def extract(
     return work.figures
 
 
-def shard_folder(output: Path, index: int) -> Path:
-    """Where a shard is."""
-    return output / f"shard-{index:05d}"
-
-
-def finished_bytes(output: Path, count: int) -> int:
-    """Checks the sizes of all shards' files and returns their sum.
-
-    Raises:
-      ValueError: if one is missing or cut short.
-    """
-    described = (check_shard(shard_folder(output, index), contents=False) for index in range(count))
-    return sum(sum(each["bytes"].values()) for each in described)
-
-
 class _Extraction:
     """What the threads of one run share."""
 
@@ -121,7 +117,7 @@ class _Extraction:
         bar: Any,
     ) -> None:
         self.run = run
-        self.embed = make_embedder(run, backbone)
+        self.embed = _make_embedder(run, backbone)
         self.figures = ExtractionFigures()
         self.stop = threading.Event()
         self._image_size = backbone.spec.image_size
@@ -195,6 +191,48 @@ def _is_finished(
                 f"{name}; they have changed since: give another --output or remove that folder"
             )
     return True
+
+
+def _make_embedder(
+    run: FeaturesRun, backbone: Backbone
+) -> Callable[[Images, EpisodeFrames], Features]:
+    """Returns a function, safe to call from threads, that gives features in `run.dtype` by depth.
+
+    It raises a ValueError if a feature is NaN, or too great for the dtype.
+    """
+    dtype = DTYPES[run.dtype]
+
+    @jax.jit
+    def both(params: Any, inputs: Any) -> dict[str, jax.Array]:
+        early, carry = backbone.early(params, inputs)
+        return {EARLY: early.astype(dtype), FINAL: backbone.late(params, carry).astype(dtype)}
+
+    def embed(images: Images, chosen: EpisodeFrames) -> Features:
+        blocks = []
+        for start in range(0, len(images), run.batch_size):
+            rows = np.arange(start, min(start + run.batch_size, len(images)))
+            padded = pad_rows(rows, run.batch_size)
+            sentences = [chosen.source.instruction] * run.batch_size
+            seen = Observations(images[padded], sentences, chosen.state[padded])
+            inputs = backbone.prepare(seen)
+            blocks.append((both(backbone.params, inputs), len(rows)))
+        features = {
+            depth: np.concatenate([np.asarray(block[depth])[:size] for block, size in blocks])
+            for depth in DEPTHS
+        }
+        for depth, values in features.items():
+            _require_finite(values, depth, run.dtype)
+        return features
+
+    return embed
+
+
+def _require_finite(values: Float[np.ndarray, "m s e"], depth: str, dtype: str) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        got = values[tuple(bad[0])]
+        advice = "; bfloat16 holds greater values" if np.isinf(got) and dtype == "float16" else ""
+        raise ValueError(f"{depth} features must be finite in {dtype}, got {got}{advice}")
 
 
 @contextlib.contextmanager

@@ -46,7 +46,13 @@ def replay_images(
     robot = env.reset(demonstration.start)
     for step in range(int(frames[-1]) + 1):
         if step in wanted:
-            _check(demonstration, step, robot.state)
+            difference = _difference(robot.state, demonstration.state[step])
+            if difference > STATE_TOLERANCE:
+                raise ReplayError(
+                    f"{demonstration.task_name}: at step {step} the replayed state is "
+                    f"{difference:.1e} from the recorded one (at most {STATE_TOLERANCE}); was it "
+                    "recorded by other versions?"
+                )
             rendered = env.render()
             images.append(np.stack([rendered[camera] for camera in POLICY_CAMERAS]))
         robot = env.step(demonstration.executed[step])
@@ -99,15 +105,6 @@ def _environment(suite: str, index: int, image_size: int) -> Environment:
         env = Environment(get_task(suite, index), cameras=POLICY_CAMERAS, image_size=image_size)
         _last = (key, env)
     return _last[1]
-
-
-def _check(demonstration: Demonstration, step: int, state: Float32[np.ndarray, " 8"]) -> None:
-    difference = _difference(state, demonstration.state[step])
-    if difference > STATE_TOLERANCE:
-        raise ReplayError(
-            f"{demonstration.task_name}: at step {step} the replayed state is {difference:.1e} "
-            f"from the recorded one (at most {STATE_TOLERANCE}); was it recorded by other versions?"
-        )
 
 
 def _difference(state: Float32[np.ndarray, " 8"], other: Float32[np.ndarray, " 8"]) -> float:

@@ -43,6 +43,11 @@ def write_shard(
     return sum(sizes.values())
 
 
+def shard_folder(output: Path, index: int) -> Path:
+    """Where a shard is."""
+    return output / f"shard-{index:05d}"
+
+
 def check_shard(folder: Path, *, contents: bool) -> dict[str, Any]:
     """Returns a shard's description after a look at its files.
 
@@ -68,6 +73,16 @@ def check_shard(folder: Path, *, contents: bool) -> dict[str, Any]:
         if contents and _checksum(file) != description["crc32"][name]:
             raise ValueError(f"{file} was altered: its checksum is not the one written down")
     return description
+
+
+def finished_bytes(output: Path, count: int) -> int:
+    """Checks the sizes of all shards' files and returns their sum.
+
+    Raises:
+      ValueError: if one is missing or cut short.
+    """
+    described = (check_shard(shard_folder(output, index), contents=False) for index in range(count))
+    return sum(sum(each["bytes"].values()) for each in described)
 
 
 def open_features(folder: Path, depth: str, dtype: str) -> np.ndarray:

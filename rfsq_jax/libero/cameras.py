@@ -14,6 +14,7 @@ from jaxtyping import Float64, UInt8
 
 from rfsq_jax.libero.install import require_rendering
 from rfsq_jax.libero.stock import mujoco
+from rfsq_jax.runs.checks import require
 
 MAX_GEOMS = 1000
 COLLISION_GEOMS = 0
@@ -31,8 +32,9 @@ class Cameras:
         """
         self._names = tuple(names)
         self._ids = _camera_ids(model, self._names)
-        self._size = _check_size(model, image_size)
-        self._model = model
+        limit = min(model.vis.global_.offwidth, model.vis.global_.offheight)
+        require(1 <= image_size <= limit, "image_size", f"in 1..{limit}", image_size)
+        self._model, self._size = model, image_size
         # The image may be of an earlier moment than the simulation's, so it has its own data.
         self._data = mujoco.MjData(model)
         backend = importlib.import_module(f"mujoco.{require_rendering()}")
@@ -82,10 +84,3 @@ def _camera_ids(model: Any, names: Sequence[str]) -> list[int]:
     if unknown:
         raise ValueError(f"cameras must be among {', '.join(known)}; got {', '.join(unknown)}")
     return [known.index(name) for name in names]
-
-
-def _check_size(model: Any, image_size: int) -> int:
-    limit = min(model.vis.global_.offwidth, model.vis.global_.offheight)
-    if not 1 <= image_size <= limit:
-        raise ValueError(f"image_size must be in 1..{limit}, got {image_size}")
-    return image_size

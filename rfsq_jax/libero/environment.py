@@ -20,10 +20,9 @@ from jaxtyping import Float, Float64, UInt8
 from rfsq_jax.libero.cameras import Cameras
 from rfsq_jax.libero.install import quiet
 from rfsq_jax.libero.sensors import RobotState, Sensors
-from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stepping import ControlStep
 from rfsq_jax.libero.stock import ControlEnv, mujoco
-from rfsq_jax.libero.tasks import Task
+from rfsq_jax.libero.tasks import Start, Task
 
 ACTION_DIM = 7
 SETTLE_STEPS = 10
@@ -97,7 +96,8 @@ class Environment:
         self.sim.set_state_from_flattened(start.state)
         mujoco.mj_forward(self.model, self.data)
         self._control.reset()
-        self._show_now()
+        self._shown_positions = self.data.qpos.copy()
+        self._shown_state = self._sensors.policy_state()
         for _ in range(settle_steps):
             self.step(NO_OP)
         return self.observe()
@@ -177,10 +177,6 @@ class Environment:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _show_now(self) -> None:
-        self._shown_positions = self.data.qpos.copy()
-        self._shown_state = self._sensors.policy_state()
 
     def _check_start(self, start: Start) -> None:
         expected = {

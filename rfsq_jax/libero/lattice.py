@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32, Int16
 MAX_COUNT = 350
 MAX_TRANSLATION = 0.9375
 MAX_ROTATION = 0.375
+"""Largest translation and rotation component in the published demonstrations."""
 UNITS = np.array([MAX_TRANSLATION / MAX_COUNT] * 3 + [MAX_ROTATION / MAX_COUNT] * 3 + [1.0])
 LIMITS = np.array([MAX_COUNT] * 6 + [1], dtype=np.int16)
 TOLERANCE = 1e-3

@@ -8,9 +8,8 @@ from typing import Any
 
 from rfsq_jax.libero.environment import Environment, seeded_numpy
 from rfsq_jax.libero.install import quiet
-from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stock import RandomizationError
-from rfsq_jax.libero.tasks import official_init_states
+from rfsq_jax.libero.tasks import Start, official_init_states
 from rfsq_jax.runs.checks import require
 
 PLACEMENT_TRIES = 20
@@ -44,11 +43,13 @@ def official_start(env: Environment, index: int) -> Start:
       ValueError: if there is no such initial state.
     """
     states = official_init_states(env.task)
-    if not 0 <= index < len(states):
-        raise ValueError(f"index must be in 0..{len(states) - 1}, got {index}")
+    require(0 <= index < len(states), "index", f"in 0..{len(states) - 1}", index)
+    # The stock environment draws more each time: a hard reset adds its property samplers again.
+    once = env.domain.object_property_initializers
     with seeded_numpy(0):
         for past_resets in range(index + 1):
-            with _grown_property_samplers(env.domain, past_resets):
+            drawn = once * (past_resets + 2)
+            with _changed(env.domain, "object_property_initializers", drawn):
                 _reset_until_placed(env)
     return Start(states[index].copy(), env.fixtures, index)
 
@@ -63,34 +64,22 @@ def _reset_until_placed(env: Environment) -> None:
 
 
 @contextlib.contextmanager
-def _grown_property_samplers(domain: Any, past_resets: int) -> Iterator[None]:
-    """Draws as often as the stock environment, where each hard reset adds its samplers again."""
-    once = domain.object_property_initializers
-    domain.object_property_initializers = once * (past_resets + 2)
-    try:
+def _grown_regions(domain: Any, margin: float) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for sampler in domain.placement_initializer.samplers.values():
+            if any(thing.name in domain.fixtures_dict for thing in sampler.mujoco_objects):
+                continue
+            for name in ("x_ranges", "y_ranges"):
+                grown = [(low - margin, high + margin) for low, high in getattr(sampler, name)]
+                stack.enter_context(_changed(sampler, name, grown))
         yield
-    finally:
-        domain.object_property_initializers = once
 
 
 @contextlib.contextmanager
-def _grown_regions(domain: Any, margin: float) -> Iterator[None]:
-    samplers = [
-        sampler
-        for sampler in domain.placement_initializer.samplers.values()
-        if not any(thing.name in domain.fixtures_dict for thing in sampler.mujoco_objects)
-    ]
-    before = [(sampler.x_ranges, sampler.y_ranges) for sampler in samplers]
+def _changed(thing: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(thing, name)
+    setattr(thing, name, value)
     try:
-        for sampler in samplers:
-            sampler.x_ranges = [_grow(bounds, margin) for bounds in sampler.x_ranges]
-            sampler.y_ranges = [_grow(bounds, margin) for bounds in sampler.y_ranges]
         yield
     finally:
-        for sampler, (x_ranges, y_ranges) in zip(samplers, before, strict=True):
-            sampler.x_ranges, sampler.y_ranges = x_ranges, y_ranges
-
-
-def _grow(bounds: Any, margin: float) -> tuple[float, float]:
-    low, high = bounds
-    return low - margin, high + margin
+        setattr(thing, name, before)

@@ -99,8 +99,8 @@ class Scene:
     def joint(self, name: str) -> Joint | None:
         """Returns the joint that moves a region, or the first of a thing; None without one."""
         if self.is_thing(name):
-            root = self._root(name)
-            return read_joint(self._model, self._data, self._bodies_below(root))
+            below = np.flatnonzero(self._model.body_rootid == self._root(name)).tolist()
+            return read_joint(self._model, self._data, below)
         return read_joint(self._model, self._data, [int(self._model.site_bodyid[self._site(name)])])
 
     def part_points(self, body: int) -> Float64[np.ndarray, "p 3"]:
@@ -148,9 +148,6 @@ class Scene:
             raise ValueError(f"region must name a site of the scene, got {name!r}")
         return site
 
-    def _bodies_below(self, root: int) -> list[int]:
-        return np.flatnonzero(self._model.body_rootid == root).tolist()
-
     def _root(self, name: str) -> int:
         if name not in self._roots:
             raise ValueError(f"thing must be one of {', '.join(self._roots)}; got {name!r}")
@@ -192,16 +189,12 @@ def _shape(model: Any, root: int) -> list[tuple[int, np.ndarray]]:
         geoms = [
             geom
             for geom in np.flatnonzero(model.geom_bodyid == body).tolist()
-            if _collides(model, geom)
+            if model.geom_contype[geom] or model.geom_conaffinity[geom]
         ]
         if geoms:
             samples = np.concatenate([_geom_points(model, geom) for geom in geoms])
             shape.append((int(body), samples))
     return shape
-
-
-def _collides(model: Any, geom: int) -> bool:
-    return bool(model.geom_contype[geom] or model.geom_conaffinity[geom])
 
 
 def _geom_points(model: Any, geom: int) -> Float64[np.ndarray, "p 3"]:

@@ -37,7 +37,8 @@ class ControlStep:
         limits = self._model.actuator_ctrlrange[self._gripper_actuators]
         self._gripper_centre = 0.5 * (limits[:, 1] + limits[:, 0])
         self._gripper_reach = 0.5 * (limits[:, 1] - limits[:, 0])
-        self._fresh = _own_attributes(self._controller)
+        own = vars(self._controller).items()
+        self._fresh = {name: copy.deepcopy(value) for name, value in own if name != "sim"}
         self._action = np.zeros(7)
         self._sets_goal = True
 
@@ -94,7 +95,3 @@ class ControlStep:
         mujoco.mj_fullM(model, mass, data.qM)
         controller.mass_matrix = mass[arm, :][:, arm]
         controller.new_update = False
-
-
-def _own_attributes(controller: Any) -> dict[str, Any]:
-    return {name: copy.deepcopy(value) for name, value in vars(controller).items() if name != "sim"}

@@ -1,6 +1,7 @@
 """The benchmark's suites and tasks, their step limits and official initial states.
 
-Axes: K stored initial states of a task · S flattened simulator state (time, positions, velocities).
+Axes: K stored initial states of a task · F fixtures · S flattened simulator state (time, positions,
+velocities).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from rfsq_jax.libero.install import quiet, require_simulator
 from rfsq_jax.runs.checks import require
@@ -51,6 +52,22 @@ class Task:
     def step_limit(self) -> int:
         """Policy steps after settling, in the official protocol."""
         return step_limit(self.suite)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """Where an episode begins, before it settles.
+
+    Attributes:
+      state: float64 [S], flattened simulator state.
+      fixtures: float64 [F, 7], position (m) and quaternion (w, x, y, z) of the task's fixtures,
+        which the simulator state does not hold.
+      seed: what it was sampled with, or the index of the official initial state.
+    """
+
+    state: Float64[np.ndarray, " s"]
+    fixtures: Float64[np.ndarray, "f 7"]
+    seed: int
 
 
 def step_limit(suite: str) -> int:
@@ -120,8 +137,8 @@ def get_task(suite: str, index: int) -> Task:
       ValueError: for an unknown suite or an index outside it.
     """
     entries = tasks(suite)
-    if not 0 <= index < len(entries):
-        raise ValueError(f"index must be in 0..{len(entries) - 1} for {suite}, got {index}")
+    fits = 0 <= index < len(entries)
+    require(fits, "index", f"in 0..{len(entries) - 1} for {suite}", index)
     return entries[index]
 
 
@@ -142,14 +159,10 @@ def _make_task(suite: str, index: int, name: str, folder: Path, language: str) -
     bddl_file = folder / f"{name}.bddl"
     # Variants that change the words or the goal keep the original file name.
     if suite.endswith(REWORDED):
-        language = _bddl_language(bddl_file).lower()
+        from libero.libero.envs.bddl_utils import get_problem_info
+
+        language = get_problem_info(str(bddl_file))["language_instruction"].lower()
     return Task(suite, index, name, language, bddl_file)
-
-
-def _bddl_language(path: Path) -> str:
-    from libero.libero.envs.bddl_utils import get_problem_info
-
-    return get_problem_info(str(path))["language_instruction"]
 
 
 def _benchmark_folder(key: str) -> Path:

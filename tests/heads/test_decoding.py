@@ -1,5 +1,7 @@
 """Speculation says what greedy decoding says, whatever is proposed, and counts what was right."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +13,23 @@ from rfsq_jax.heads import decoding
 from rfsq_jax.heads.parallel import MainHead
 from tests.support.heads import CODES, SHAPE, features, heads, states
 
-MAIN = heads().main
+pytestmark = pytest.mark.numerics
 COARSE = CODES.coarse
-greedy = jax.jit(lambda seen, state: decoding.greedy(MAIN, seen, state))
-speculate = jax.jit(lambda *args: decoding.speculate(MAIN, *args))
+
+
+@functools.cache
+def main_head() -> MainHead:
+    return heads().main
+
+
+@jax.jit
+def greedy(seen, state):
+    return decoding.greedy(main_head(), seen, state)
+
+
+@jax.jit
+def speculate(proposal, seen, state):
+    return decoding.speculate(main_head(), proposal, seen, state)
 
 
 def inputs(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,9 +45,10 @@ def proposals(own: np.ndarray, seed: int, share: float) -> np.ndarray:
 
 def test_greedy_conditions_the_fine_layers_on_its_own_coarse_codes():
     seen, state = inputs(0)
-    hidden = MAIN.hidden(seen, state)
-    coarse = np.asarray(MAIN.coarse(hidden)).argmax(axis=-1)
-    fine = np.asarray(MAIN.fine(hidden, coarse)).argmax(axis=-1)
+    main = main_head()
+    hidden = main.hidden(seen, state)
+    coarse = np.asarray(main.coarse(hidden)).argmax(axis=-1)
+    fine = np.asarray(main.fine(hidden, coarse)).argmax(axis=-1)
     codes = greedy(seen, state)
     assert codes.dtype == jnp.int32
     np.testing.assert_array_equal(codes, np.concatenate([coarse, fine], axis=-1))
@@ -75,7 +91,7 @@ def test_the_fine_layers_run_again_only_if_something_was_proposed_wrongly(
     proposal = np.asarray(greedy(seen, state))[..., :COARSE].copy()
     proposal[-1, -1, -1, -1] += change
     monkeypatch.setattr(MainHead, "fine", counted)
-    run = jax.jit(lambda *args: decoding.speculate(MAIN, *args))
+    run = jax.jit(lambda *args: decoding.speculate(main_head(), *args))
     jax.block_until_ready(run(proposal, seen, state))
     jax.effects_barrier()
     assert len(calls) == passes

@@ -22,14 +22,17 @@ from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.step import StepDecoder
 from tests.support.heads import CODES, SHAPE, features, heads, states
 
+pytestmark = pytest.mark.numerics
+
 BATCH = 5
 MODEL = AutoencoderConfig(rfsq=RFSQConfig(dim=CODES.dim, num_layers=CODES.num_layers))
 
 
-PARAMS, STATE = autoencoder.init(MODEL, jax.random.key(0))
-MEAN = 0.3 * jax.random.normal(jax.random.key(1), STATE.mean.shape)
-DECODER = StepDecoder(MODEL, PARAMS, RFSQState(MEAN, STATE.scale))
-BOTH = heads()
+@functools.cache
+def decoder() -> StepDecoder:
+    params, state = autoencoder.init(MODEL, jax.random.key(0))
+    mean = 0.3 * jax.random.normal(jax.random.key(1), state.mean.shape)
+    return StepDecoder(MODEL, params, RFSQState(mean, state.scale))
 
 
 class CountingBackbone:
@@ -56,7 +59,7 @@ class CountingBackbone:
 
 
 def predictor(point_estimate: PointEstimate) -> Predictor:
-    return Predictor(BOTH, "tokens", DECODER, point_estimate)
+    return Predictor(heads(), "tokens", decoder(), point_estimate)
 
 
 @functools.cache
@@ -137,8 +140,8 @@ def test_a_threshold_above_everything_is_the_main_head(point_estimate):
 @pytest.mark.parametrize("point_estimate", ["mode", "mean"])
 def test_a_threshold_below_everything_is_the_draft_and_the_late_part_rests(point_estimate):
     result, rows = run(-math.inf, point_estimate)
-    logits = BOTH.draft(inputs()["early"], states(BATCH))
-    expected = prefix_actions(DECODER, logits, point_estimate)
+    logits = heads().draft(inputs()["early"], states(BATCH))
+    expected = prefix_actions(decoder(), logits, point_estimate)
     np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-6)
     assert result.exited.all()
     assert rows == []
@@ -158,27 +161,28 @@ def test_confident_samples_exit_and_the_others_stay():
 def test_confidence_is_the_spread_of_sampled_latents():
     logits = 2 * jax.random.normal(jax.random.key(3), (2, 4, CODES.dim, CODES.coarse, 7))
     sampled = jax.random.categorical(jax.random.key(4), logits, shape=(5000, *logits.shape[:-1]))
-    latents = rfsq.decode(MODEL.rfsq, DECODER.state, sampled)
+    latents = rfsq.decode(MODEL.rfsq, decoder().state, sampled)
     spread = np.asarray(latents).std(axis=0).mean(axis=(1, 2))
-    np.testing.assert_allclose(confidence(DECODER, logits), -spread, rtol=0.03)
+    np.testing.assert_allclose(confidence(decoder(), logits), -spread, rtol=0.03)
 
 
 def test_a_certain_draft_has_confidence_zero():
     logits = 50.0 * jax.nn.one_hot(jnp.full((1, 4, CODES.dim, CODES.coarse), 6), 7)
-    np.testing.assert_allclose(confidence(DECODER, logits), 0.0, atol=1e-6)
+    np.testing.assert_allclose(confidence(decoder(), logits), 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("point_estimate", ["mode", "mean"])
 def test_the_expected_residual_is_the_next_layers_mean(point_estimate):
-    logits = BOTH.draft(inputs()["early"], states(BATCH))
+    logits = heads().draft(inputs()["early"], states(BATCH))
     prefix = dataclasses.replace(MODEL.rfsq, num_layers=CODES.coarse)
+    mean, scale = decoder().state
     moved = dataclasses.replace(
-        DECODER,
+        decoder(),
         config=dataclasses.replace(MODEL, rfsq=prefix),
-        state=RFSQState(MEAN.at[0].add(MEAN[CODES.coarse]), STATE.scale),
+        state=RFSQState(mean.at[0].add(mean[CODES.coarse]), scale),
     )
     expected = of_logits(moved, logits).actions(point_estimate)
-    found = prefix_actions(DECODER, logits, point_estimate)
+    found = prefix_actions(decoder(), logits, point_estimate)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -8,9 +8,8 @@ import pytest
 from rfsq_jax.libero.environment import NO_OP, POLICY_CAMERAS, Environment, seeded_numpy
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.sensors import axis_angle_from_quaternion
-from rfsq_jax.libero.start import Start
 from rfsq_jax.libero.stock import ControlEnv
-from rfsq_jax.libero.tasks import get_task
+from rfsq_jax.libero.tasks import Start, get_task
 from tests.support.memory import give_back
 
 # Objects, fixtures and a drawer in one scene.

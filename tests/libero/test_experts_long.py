@@ -6,7 +6,6 @@ import pytest
 from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.experts.choice import ordered_goals
-from rfsq_jax.libero.experts.compartment import fitting_turn
 from rfsq_jax.libero.experts.covered_place import (
     HANDLE_DEPTH,
     angle_between,
@@ -19,7 +18,7 @@ from rfsq_jax.libero.experts.covered_place import (
 )
 from rfsq_jax.libero.experts.grasps import closing_direction, pinch_grasps
 from rfsq_jax.libero.experts.holds import front_push, nearer_turned
-from rfsq_jax.libero.experts.sharing import row_places
+from rfsq_jax.libero.experts.placing import fitting_turn, row_places
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.scene import Region
 

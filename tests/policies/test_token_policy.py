@@ -14,6 +14,8 @@ from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.fakes import SPEC, Patches
 from tests.support.policies import untrained_parts
 
+pytestmark = pytest.mark.numerics
+
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 
 

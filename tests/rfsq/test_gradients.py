@@ -9,6 +9,8 @@ from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
 from tests.support.latents import calibrated, sample
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.mark.parametrize("num_levels", [2, 3, 6, 7])
 @pytest.mark.parametrize("conditioning", ["none", "scale", "layernorm"])

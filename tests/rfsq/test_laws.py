@@ -12,6 +12,8 @@ from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
 from tests.support.latents import DISTRIBUTIONS, calibrated, sample
 
+pytestmark = pytest.mark.numerics
+
 configs = st.builds(
     RFSQConfig,
     dim=st.integers(1, 9),

@@ -7,6 +7,8 @@ from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig
 from tests.support.latents import sample
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.mark.parametrize("num_levels", [6, 7])
 def test_per_token_statistics_agree_with_the_reference_formula(num_levels):

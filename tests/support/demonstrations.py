@@ -9,7 +9,7 @@ import numpy as np
 
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
 from rfsq_jax.libero.lattice import from_counts
-from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.tasks import Start
 
 STATE_SIZE = 11
 

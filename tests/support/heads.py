@@ -1,5 +1,7 @@
 """Small heads, and features to feed them."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -16,6 +18,9 @@ SHAPE = HeadsShape(
     action_dim=7,
     tokens=CODES,
 )
+init = jax.jit(network.init, static_argnums=(0, 1))
+"""One program instead of dozens of small ones."""
+
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=2)
 TOKENS = HeadsConfig(main=SMALL, draft=TrunkConfig(width=8, num_heads=1, num_blocks=1))
 
@@ -34,5 +39,6 @@ def codes(batch: int = 3, layers: int = CODES.num_layers, seed: int = 2) -> np.n
     return np.random.default_rng(seed).integers(0, CODES.num_levels, shape).astype(np.int32)
 
 
+@functools.cache
 def heads(config: HeadsConfig = TOKENS, seed: int = 0) -> Heads:
-    return network.bind(config, SHAPE, network.init(config, SHAPE, jax.random.key(seed)))
+    return network.bind(config, SHAPE, init(config, SHAPE, jax.random.key(seed)))

@@ -6,12 +6,13 @@ import jax
 import numpy as np
 
 from rfsq_jax.backbones.protocol import BackboneSpec
-from rfsq_jax.heads import network, proprio
+from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.tokenizers import ActionTokenizer
+from tests.support.heads import init
 
 
 def untrained_parts(
@@ -32,7 +33,7 @@ def untrained_parts(
         backbone_version=spec.version,
         config=config,
         shape=shape,
-        params=network.init(config, shape, jax.random.key(seed)),
+        params=init(config, shape, jax.random.key(seed)),
         statistics=unit if state is None else proprio.fit(state),
         space=tokenizer.space,
         tokenizer=tokenizer if predicts_tokens else None,

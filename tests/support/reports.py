@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from rfsq_jax.evaluation.analysis.summary import episode_rows, suite_figures, time_figures
 from rfsq_jax.evaluation.log import Record
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, deviations
-from rfsq_jax.evaluation.report.failures import data_uri
+from rfsq_jax.evaluation.report.page import data_uri
+from rfsq_jax.evaluation.results import episode_rows, suite_figures, time_figures
 from rfsq_jax.libero.tasks import tasks
 
 SUITES = ("libero_object", "libero_spatial_swap")

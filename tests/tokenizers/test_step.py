@@ -20,6 +20,8 @@ from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig, freeze
 from rfsq_jax.training.loop import LoopConfig
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture(scope="module")
 def tokenizer(chunks):

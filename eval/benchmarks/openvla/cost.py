@@ -29,8 +29,9 @@ def cost_parts(
 ) -> Parts:
     """The costs of vision, projector, and prefill and decode steps or LLM and head."""
     length = sequence_length(config, images, prompt)
+    vision = vit_flops(config.dino, config) + vit_flops(config.siglip, config)
     parts = {
-        "vision": Cost(batch * images * vision_flops(config), 0),
+        "vision": Cost(batch * images * vision, 0),
         "projector": Cost(batch * images * projector_flops(config), 0),
     }
     if config.oft:
@@ -70,11 +71,6 @@ def weight_bytes(config: OpenVLAConfig, part: str, itemsize: int = 2) -> int:
     return itemsize * sum(
         math.prod(leaf.shape) for path, leaf in table.items() if path.startswith(prefixes)
     )
-
-
-def vision_flops(config: OpenVLAConfig) -> int:
-    """Both towers on one image."""
-    return vit_flops(config.dino, config) + vit_flops(config.siglip, config)
 
 
 def vit_flops(vit: VitConfig, config: OpenVLAConfig) -> int:

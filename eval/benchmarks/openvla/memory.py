@@ -27,7 +27,7 @@ PERIOD = 0.01
 
 def write_sparse(folder: Path, config: OpenVLAConfig) -> None:
     """Writes a base model's files as published, all zeros, bfloat16; holes take no disk."""
-    tensors = _tensors(config)
+    tensors = {key: leaf for leaf in parameter_table(config).values() for key in leaf.keys}
     places: dict[str, str] = {}
     for number, shard in enumerate(_shards(tensors)):
         name = f"model-{number + 1:05d}.safetensors"
@@ -91,10 +91,6 @@ def held_bytes() -> int:
     """Memory of this process that no file backs."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return 1024 * sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
-
-
-def _tensors(config: OpenVLAConfig) -> dict[str, Leaf]:
-    return {key: leaf for leaf in parameter_table(config).values() for key in leaf.keys}
 
 
 def _shards(tensors: dict[str, Leaf]) -> list[list[str]]:

@@ -16,7 +16,6 @@ from eval.benchmarks.openvla.cost import sequence_length
 from rfsq_jax.backbones.openvla import llama, model, vision
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.layers import gelu_mlp
-from rfsq_jax.backbones.openvla.layout import random_params, unstacked
 
 WHOLE = "whole"
 Params = dict[str, Any]
@@ -69,12 +68,6 @@ def made_up_inputs(
     pixels, ids, _, *state = abstract_inputs(config, images, prompt, batch, dtype)
     tokens = jax.random.randint(jax.random.key(2), ids.shape, 3, config.llama.vocabulary)
     return _noise(pixels), tokens, jnp.full(batch, prompt), *map(_noise, state)
-
-
-def made_up_params(config: OpenVLAConfig, dtype: Any, listed: bool) -> Params:
-    """Random weights, made where they stay; layers stacked or listed."""
-    params = random_params(config, jax.random.key(0), dtype)
-    return unstacked(params, config) if listed else params
 
 
 def programs(

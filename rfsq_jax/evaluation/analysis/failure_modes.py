@@ -69,7 +69,8 @@ def diagnose(env: Environment, actions: Float[np.ndarray, "n 7"]) -> Diagnosis:
         if closed and not was_closed:
             closings += 1
             hand = env.observe().eef_pos
-            miss = _distance(scene, thing, hand) if miss is None else miss
+            if miss is None:
+                miss = float(np.linalg.norm(scene.points(thing) - hand, axis=1).min())
         was_closed = closed
         env.step(action)
         if closed:
@@ -113,10 +114,6 @@ def _mode(
     if wrong:
         return FailureMode.WRONG_THING
     return FailureMode.MISSED if closings else FailureMode.NEVER_CLOSED
-
-
-def _distance(scene: Scene, thing: str, hand: Float[np.ndarray, " 3"]) -> float:
-    return float(np.linalg.norm(scene.points(thing) - hand, axis=1).min())
 
 
 def _displaced(env: Environment, scene: Scene, thing: str, target: str) -> float:

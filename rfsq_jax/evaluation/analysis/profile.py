@@ -44,20 +44,38 @@ def time_policy(policy: Policy, sample: Sequence[Observations], batch: int) -> d
     if isinstance(policy, OpenVLAPolicy):
         parts["backbone"] = lambda: policy.answer(inputs)
     elif isinstance(policy, TokenPolicy):
-        parts |= _parts_of_heads(_Stages(policy), inputs, seen)
+        parts |= _parts_of_heads(policy, inputs, seen)
     return {name: _median_seconds(work) for name, work in parts.items()}
 
 
-def _parts_of_heads(stages: _Stages, inputs: Any, seen: Observations) -> dict[str, Any]:
-    features, state = stages.features(inputs), stages.normalized(seen.state)
-    parts: dict[str, Callable[[], Any]] = {
-        "backbone": lambda: stages.features(inputs),
-        "heads": lambda: stages.heads(features, state),
+def _parts_of_heads(
+    policy: TokenPolicy, inputs: Any, seen: Observations
+) -> dict[str, Callable[[], Any]]:
+    """The parts of a policy, each compiled by itself."""
+    parts, backbone = policy.parts, policy.backbone
+    embed = jax.jit(lambda frozen, x: backbone.late(frozen, backbone.early(frozen, x)[1]))
+
+    @jax.jit
+    def predict(params: Params, features: Any, state: Any) -> Any:
+        predictor = parts.predictor(params)
+        if predictor.kind == "tokens":
+            return greedy_logits(predictor.heads.main, features, state)
+        return predictor.main_actions(features, state)
+
+    @jax.jit
+    def decode(logits: Any) -> Any:
+        predicted = of_logits(parts.token_decoder.decoder, logits)
+        return predicted.actions(parts.config.point_estimate)
+
+    features, state = embed(backbone.params, inputs), _normalized(policy, seen)
+    stages: dict[str, Callable[[], Any]] = {
+        "backbone": lambda: embed(backbone.params, inputs),
+        "heads": lambda: predict(parts.params, features, state),
     }
-    if stages.policy.kind == "tokens":
-        logits = stages.heads(features, state)
-        parts["decode"] = lambda: stages.decode(logits)
-    return parts
+    if policy.kind == "tokens":
+        logits = predict(parts.params, features, state)
+        stages["decode"] = lambda: decode(logits)
+    return stages
 
 
 def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, Any] | None:
@@ -69,8 +87,8 @@ def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, A
     """
     if not isinstance(policy, TokenPolicy) or policy.parts.config.draft is None:
         return None
-    stages = _Stages(policy)
-    counts = [stages.draft(each) for each in sample]
+    propose = _draft_stage(policy)
+    counts = [propose(each) for each in sample]
     tokens, steps, chunks, sure = (np.stack(each) for each in zip(*counts, strict=True))
     codes, threshold = policy.parts.shape.codes, policy.parts.threshold
     return {
@@ -82,63 +100,37 @@ def draft_figures(policy: Policy, sample: Sequence[Observations]) -> dict[str, A
     }
 
 
-class _Stages:
-    """The parts of a policy, each compiled by itself."""
+def _draft_stage(policy: TokenPolicy) -> Callable[[Observations], tuple[np.ndarray, ...]]:
+    """Accepted tokens [P], steps [T], chunks of one environment, and the draft's confidence."""
+    parts, backbone = policy.parts, policy.backbone
+    embed_early, embed_late = jax.jit(backbone.early), jax.jit(backbone.late)
 
-    def __init__(self, policy: TokenPolicy) -> None:
-        self.policy = policy
-        parts, backbone = policy.parts, policy.backbone
-        self._early = jax.jit(backbone.early)
-        self._late = jax.jit(backbone.late)
-        self._final = jax.jit(lambda frozen, x: backbone.late(frozen, backbone.early(frozen, x)[1]))
-        self._heads = jax.jit(self._predict)
-        self.decode = jax.jit(
-            lambda logits: of_logits(parts.token_decoder.decoder, logits).actions(
-                parts.config.point_estimate
-            )
-        )
-        self._draft = jax.jit(self._propose)
-
-    def features(self, inputs: Any) -> Any:
-        """Inputs of the backbone -> final features."""
-        return self._final(self.policy.backbone.params, inputs)
-
-    def heads(self, features: Any, state: Any) -> Any:
-        """Features and normalised state -> logits, or actions of heads without tokens."""
-        return self._heads(self.policy.parts.params, features, state)
-
-    def normalized(self, state: np.ndarray) -> Any:
-        """The state as the heads see it."""
-        return self.policy.parts.normalize_state(np.asarray(state, np.float32))
-
-    def draft(self, seen: Observations) -> tuple[np.ndarray, ...]:
-        """Accepted tokens [P], steps [T], chunks of one environment, and the draft's confidence."""
-        inputs = self.policy.backbone.prepare(seen)
-        early, carry = self._early(self.policy.backbone.params, inputs)
-        final = self._late(self.policy.backbone.params, carry)
-        state = self.normalized(seen.state)
-        return jax.device_get(self._draft(self.policy.parts.params, early, final, state))
-
-    def _predict(self, params: Params, features: Any, state: Any) -> Any:
-        predictor = self.policy.parts.predictor(params)
-        if predictor.kind == "tokens":
-            return greedy_logits(predictor.heads.main, features, state)
-        return predictor.main_actions(features, state)
-
-    def _propose(self, params: Params, early: Any, final: Any, state: Any) -> Any:
-        predictor = self.policy.parts.predictor(params)
+    @jax.jit
+    def propose(params: Params, early: Any, final: Any, state: Any) -> Any:
+        predictor = parts.predictor(params)
         logits = predictor.heads.draft(early, state)
         _, accepted = speculate(predictor.heads.main, logits.argmax(axis=-1), final, state)
         sure = predictor.confidence(logits)[0]
         return accepted.tokens, accepted.steps, accepted.chunks, sure
 
+    def count(seen: Observations) -> tuple[np.ndarray, ...]:
+        early, carry = embed_early(backbone.params, backbone.prepare(seen))
+        final = embed_late(backbone.params, carry)
+        return jax.device_get(propose(parts.params, early, final, _normalized(policy, seen)))
+
+    return count
+
+
+def _normalized(policy: TokenPolicy, seen: Observations) -> Any:
+    """The state as the heads see it."""
+    return policy.parts.normalize_state(np.asarray(seen.state, np.float32))
+
 
 def _median_seconds(work: Callable[[], Any]) -> float:
     jax.block_until_ready(work())
-    return float(np.median([_seconds(work) for _ in range(ROUNDS)]))
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    jax.block_until_ready(work())
-    return time.perf_counter() - began
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        jax.block_until_ready(work())
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))

@@ -8,8 +8,7 @@ from jaxtyping import Float, UInt8
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial, placement_seed
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.placements import official_start, random_start
-from rfsq_jax.libero.start import Start
-from rfsq_jax.libero.tasks import get_task
+from rfsq_jax.libero.tasks import Start, get_task
 
 
 class LiberoSimulator:

@@ -1,19 +1,20 @@
-"""Plays all trials of a run: batches what they show, retries what broke, logs what finished."""
+"""Plays all trials of a run: hands them out to workers, batches what they show, retries what broke,
+logs what finished.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server
-from rfsq_jax.evaluation.play.schedule import Schedule
 from rfsq_jax.evaluation.play.worker import Finished, Request, SimulatorWorker
-from rfsq_jax.evaluation.protocol import Trial
+from rfsq_jax.evaluation.protocol import Scene, Trial
 from rfsq_jax.parallel.workers import Failed, Killed, Pool
 
 MAX_TRIES = 2
@@ -38,6 +39,55 @@ class EpisodeError:
 
     trial: Trial
     reasons: tuple[str, ...]
+
+
+class Schedule:
+    """Trials that wait. A worker stays with its task, whose scene it has; without work it helps the
+    largest one, so that nobody idles at the end.
+    """
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        """Puts them in line, task by task."""
+        self._waiting: dict[Scene, deque[Trial]] = {}
+        for trial in trials:
+            self._waiting.setdefault(trial.scene, deque()).append(trial)
+        self._loaded: dict[int, Scene] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def take(self, worker: int) -> Trial | None:
+        """The next trial of a worker; None if all that wait are in better hands.
+
+        Args:
+          worker: its number; what it played last is remembered as the scene that it has built.
+        """
+        scene = self._loaded.get(worker)
+        if scene is None or not self._waiting[scene]:
+            scene = self._neediest(worker)
+            if scene is None:
+                return None
+        self._loaded[worker] = scene
+        return self._waiting[scene].popleft()
+
+    def give_back(self, trial: Trial) -> None:
+        """Puts a trial that was not finished first in its line."""
+        self._waiting[trial.scene].appendleft(trial)
+
+    def forget(self, worker: int) -> None:
+        """A worker ended, and its scene with it."""
+        self._loaded.pop(worker, None)
+
+    def _neediest(self, worker: int) -> Scene | None:
+        """The task with most waiting trials per worker; a scene costs about one episode to build.
+
+        Where each worker that has the scene has at most one trial left, a helper comes too late.
+        """
+        owners = Counter(scene for who, scene in self._loaded.items() if who != worker)
+        needy = [s for s, waiting in self._waiting.items() if len(waiting) > owners[s]]
+        return min(
+            needy, key=lambda s: (owners[s], -len(self._waiting[s]) / (owners[s] + 1)), default=None
+        )
 
 
 class Evaluation:

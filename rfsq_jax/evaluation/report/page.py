@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rfsq_jax.evaluation.report import charts
-from rfsq_jax.evaluation.report.failures import failures_to_show, read_strips
 from rfsq_jax.runs.files import atomic_path, read_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 COMMAND = ("python", "-m", "eval.libero")
+MOST_STRIPS = 40
+"""Filmstrips of failures, about 30 kB each; the page should open on a phone."""
 
 Figures = Mapping[str, Any]
 
@@ -61,6 +64,34 @@ def report_page(results: Mapping[str, Any], strips: Mapping[str, str]) -> str:
     )
 
 
+def failures_to_show(episodes: Sequence[Figures], most: int = MOST_STRIPS) -> list[Figures]:
+    """At most so many failures with filmstrips: first one of each task, then a second, ...
+
+    Args:
+      episodes: rows of results.json.
+      most: how many.
+    """
+    filmed = [each for each in episodes if not each["success"] and each["filmstrip"]]
+    turns: Counter[tuple[str, int]] = Counter()
+    ranked = []
+    for number, each in enumerate(filmed):
+        task = (each["suite"], each["task"])
+        ranked.append((turns[task], number))
+        turns[task] += 1
+    return [filmed[number] for number in sorted(number for _, number in sorted(ranked)[:most])]
+
+
+def read_strips(folder: Path, episodes: Sequence[Figures]) -> dict[str, str]:
+    """Filmstrips as data URIs by their paths; one that was removed since is left out."""
+    paths = [each["filmstrip"] for each in episodes if (folder / each["filmstrip"]).is_file()]
+    return {path: data_uri((folder / path).read_bytes()) for path in paths}
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG inside an address."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
 @functools.cache
 def _environment() -> Environment:
     """The templates; whatever is no markup already is escaped, and a missing name is an error."""
@@ -76,7 +107,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": lambda share: f"{share:.1%}",
-        "interval": _interval,
+        "interval": lambda ends: f"{100 * ends[0]:.1f}\N{EN DASH}{ends[1]:.1%}",
         "milliseconds": _milliseconds,
         "flat": _flat,
     }
@@ -127,11 +158,6 @@ def _draft_shares(draft: Figures) -> dict[str, list[tuple[str, float]]]:
         "shares": [*layers, ("whole steps", mean), ("whole chunks", draft["whole_chunks"])],
         "steps": [(f"step {n}", each) for n, each in enumerate(draft["steps"], 1)],
     }
-
-
-def _interval(interval: Sequence[float]) -> str:
-    """Both ends of an interval."""
-    return f"{100 * interval[0]:.1f}\N{EN DASH}{interval[1]:.1%}"
 
 
 def _milliseconds(seconds: float) -> str:

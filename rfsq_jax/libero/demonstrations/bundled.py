@@ -22,7 +22,7 @@ from jaxtyping import Int
 from rfsq_jax.data.episodes import Episode
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration
 from rfsq_jax.libero.lattice import from_counts, to_counts
-from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.tasks import Start
 from rfsq_jax.runs.files import atomic_path
 
 FORMAT_VERSION = 1

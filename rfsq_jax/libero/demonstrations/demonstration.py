@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from rfsq_jax.data.episodes import Episode
-from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.tasks import Start
 
 NO_OP_NORM = 1e-4
 

@@ -22,7 +22,7 @@ from rfsq_jax.data.readers.libero_hdf5 import (
 )
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
 from rfsq_jax.libero.sensors import axis_angle_from_quaternion
-from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.tasks import Start
 from rfsq_jax.runs.files import atomic_path
 
 

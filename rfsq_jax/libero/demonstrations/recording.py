@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
 from rfsq_jax.libero.environment import Environment, RobotState
 from rfsq_jax.libero.lattice import snap
-from rfsq_jax.libero.start import Start
+from rfsq_jax.libero.tasks import Start
 
 Act = Callable[[Environment], Float[np.ndarray, "t 7"]]
 """A policy in its environment: gives its next actions, [T, 7]."""
@@ -81,9 +81,11 @@ def record(
     while held < hold_steps:
         if len(steps) - handover == env.task.step_limit:
             return None
-        step = _decide(env, robot, expert, len(steps) - handover, images)
-        steps.append(step)
-        robot = env.step(step.executed)
+        label = snap(np.asarray(expert.act(robot), dtype=np.float64))
+        executed = snap(label + expert.disturbance(len(steps) - handover))
+        rendered = env.render() if images else {}
+        steps.append(Step(robot, env.simulator_state, rendered, label, executed))
+        robot = env.step(executed)
         held = held + 1 if env.success() else 0
     return _stack(env, start, steps, handover)
 
@@ -123,20 +125,6 @@ def _roll_out(env: Environment, policy: Act, num_steps: int, images: bool) -> li
         steps.append(Step(env.observe(), env.simulator_state, rendered, played, played))
         env.step(played)
     return steps
-
-
-def _decide(
-    env: Environment,
-    robot: RobotState,
-    expert: Expert,
-    index: int,
-    images: bool,
-) -> Step:
-    wanted = np.asarray(expert.act(robot), dtype=np.float64)
-    label = snap(wanted)
-    executed = snap(label + expert.disturbance(index))
-    rendered = env.render() if images else {}
-    return Step(robot, env.simulator_state, rendered, label, executed)
 
 
 def _stack(env: Environment, start: Start, steps: list[Step], handover: int) -> Demonstration:

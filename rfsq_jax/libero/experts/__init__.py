@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import Environment, RobotState
-from rfsq_jax.libero.experts.articulation import Articulate
-from rfsq_jax.libero.experts.choice import Goal, make_pick_place, ordered_goals, rests_on_slope
+from rfsq_jax.libero.experts.choice import Skill, make_skill, ordered_goals
 from rfsq_jax.libero.experts.style import Burst, Style, StyleName, human_style, make_style
 from rfsq_jax.libero.scene import Scene
 
@@ -23,30 +21,6 @@ __all__ = [
     "make_expert",
     "make_style",
 ]
-
-
-@runtime_checkable
-class Skill(Protocol):
-    """Works off one goal."""
-
-    @property
-    def done(self) -> bool:
-        """Whether the goal holds and the hand has left."""
-        ...
-
-    @property
-    def attempts(self) -> int:
-        """How often it has gone wrong."""
-        ...
-
-    @property
-    def is_delicate(self) -> bool:
-        """Whether a push would spoil what the hand does now rather than be corrected."""
-        ...
-
-    def act(self, robot: RobotState) -> Float64[np.ndarray, " 7"]:
-        """Returns the action for what is observed now: float64 [7]."""
-        ...
 
 
 class ScriptedExpert:
@@ -90,30 +64,10 @@ def make_expert(
     scene = Scene(env.sim)
     goals = ordered_goals(env.goals, lambda region: _is_shut(env, scene, region))
     todo = [goal for goal in goals if goal[0] != "turnon" or not env.meets(goal)]
-    return ScriptedExpert(
-        [_skill(env, scene, goal, todo, style, rng) for goal in todo or goals], style
-    )
+    skills = [make_skill(env, scene, goal, todo, style, rng) for goal in todo or goals]
+    return ScriptedExpert(skills, style)
 
 
 def _is_shut(env: Environment, scene: Scene, region: str) -> bool:
     joint = None if scene.is_thing(region) else scene.joint(region)
     return joint is not None and not env.meets(("open", region))
-
-
-def _skill(
-    env: Environment,
-    scene: Scene,
-    goal: Goal,
-    goals: Sequence[Goal],
-    style: Style,
-    rng: np.random.Generator,
-) -> Skill:
-    predicate, *names = goal
-    if predicate not in ("on", "in"):
-        far = predicate in ("open", "turnon")
-        return Articulate(scene, names[0], style, far=far, holds=lambda: env.meets(goal))
-    # The goals say where a thing ends, only the instruction says how it gets there.
-    slides = env.task.instruction.lower().startswith("push")
-    by_geometry = len(goals) == 1 and not slides and not rests_on_slope(scene, goal)
-    holds = None if by_geometry else lambda: env.meets(goal)
-    return make_pick_place(scene, goal, goals, style, rng, holds, slides=slides)

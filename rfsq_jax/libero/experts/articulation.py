@@ -99,7 +99,7 @@ class Articulate:
         if self._hold is None:
             self._plan(hand, joint, robot.eef_quat)
         turn = turn_error(robot.eef_quat, self._hand)
-        aim = AIMS[self.phase](self, hand, joint, robot, float(np.linalg.norm(turn)))
+        aim = AIMS[self.phase](self, hand, joint, float(np.linalg.norm(turn)))
         turn = turn_error(robot.eef_quat, self._hand)
         action = self._servo(aim.point - hand, turn, speed=aim.speed, gripper=aim.gripper)
         self._steps += 1
@@ -132,7 +132,7 @@ class Articulate:
             raise RuntimeError("a hold must be chosen before it is used")
         return self._hold
 
-    def _reach(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
+    def _reach(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
         goal = self._before()
         goal[:2] += self._style.hover_offset
         beside = np.linalg.norm(goal[:2] - hand[:2])
@@ -146,7 +146,7 @@ class Articulate:
         arrived = self._waited > self._style.hover_pause or self._steps > 2 * PATIENCE
         return Aim(goal, self._held().coming, bool(arrived))
 
-    def _approach(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
+    def _approach(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
         hold = self._held()
         goal = hold.point.copy()
         off = goal - hand
@@ -156,11 +156,11 @@ class Articulate:
         arrived = np.linalg.norm(off) < 0.007 or self._steps > 40
         return Aim(goal, hold.coming, bool(arrived), speed=self._style.descent_speed)
 
-    def _grip(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
+    def _grip(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
         arrived = self._held().coming == CLOSE or self._steps >= CLOSE_STEPS
         return Aim(self._anchor, CLOSE, bool(arrived), speed=0.2)
 
-    def _move(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
+    def _move(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
         hold = self._held()
         lead = np.clip(self._towards - joint.value, -LEAD[not joint.slides], LEAD[not joint.slides])
         if abs(joint.value - self._best) > PROGRESS[not joint.slides]:
@@ -176,17 +176,16 @@ class Articulate:
             point = point + 0.03 * joint.turned(moved) @ hold.approach
         return Aim(point, CLOSE, bool(arrived), speed=0.8)
 
-    def _let_go(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
-        pushes = self._held().coming == CLOSE
-        return Aim(
-            self._anchor, self._held().coming, pushes or self._steps >= CLOSE_STEPS, speed=0.2
-        )
+    def _let_go(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
+        coming = self._held().coming
+        arrived = coming == CLOSE or self._steps >= CLOSE_STEPS
+        return Aim(self._anchor, coming, arrived, speed=0.2)
 
-    def _back(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
+    def _back(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
         away = joint.turned(joint.value - self._start) @ self._held().approach
         return Aim(hand - 0.06 * away, self._held().coming, self._steps >= BACK_STEPS)
 
-    def _stay(self, hand: np.ndarray, joint: Joint, robot: RobotState, turn: float) -> Aim:
+    def _stay(self, hand: np.ndarray, joint: Joint, turn: float) -> Aim:
         return Aim(hand.copy(), OPEN, False)
 
     def _advance(self, hand: np.ndarray) -> None:

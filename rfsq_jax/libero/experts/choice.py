@@ -1,4 +1,4 @@
-"""In which order goals are worked off, and which way of picking and placing suits each."""
+"""In which order goals are worked off, and which skill suits each."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rfsq_jax.libero.experts.compartment import Compartment, fitting_turn
-from rfsq_jax.libero.experts.covered_place import HandlePicking, Insertion, is_covered
-from rfsq_jax.libero.experts.insert import Insert
+from rfsq_jax.libero.environment import Environment
+from rfsq_jax.libero.experts.articulation import Articulate
+from rfsq_jax.libero.experts.covered_place import HandlePicking, Insert, Insertion, is_covered
 from rfsq_jax.libero.experts.leaning import LayDown, Slope, is_slope
 from rfsq_jax.libero.experts.phases import Phase
 from rfsq_jax.libero.experts.pick_place import PickPlace
 from rfsq_jax.libero.experts.picking import Picking
-from rfsq_jax.libero.experts.placing import Placing
-from rfsq_jax.libero.experts.sharing import Sharing
+from rfsq_jax.libero.experts.placing import Compartment, Placing, Sharing, fitting_turn
 from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.scene import Scene
 
 Goal = tuple[str, ...]
+Skill = Articulate | PickPlace
+"""Works off one goal."""
 
 ORDER = {"turnon": 0, "turnoff": 0, "open": 1, "on": 2, "in": 2, "close": 3}
 # How far the hand rises so that the fingers do not scrape over the table, metres.
 LIFTED = 0.003
 
 
-class Push(PickPlace):
+class Push(PickPlace[Placing]):
     """Slides a flat thing over the table, held by its rim; the goal says whether it is there.
 
     Pushed from behind it would swerve at the first thing it meets, and pulled from inside its rim
@@ -39,7 +40,7 @@ class Push(PickPlace):
 
     def _slip(self, hand: np.ndarray) -> float:
         """How far the thing has moved away from the hand; turning about it does no harm."""
-        return self._grip.drift(hand)
+        return self._picking.drift(hand)
 
 
 def ordered_goals(goals: Sequence[Goal], is_shut: Callable[[str], bool]) -> list[Goal]:
@@ -69,44 +70,42 @@ def ordered_goals(goals: Sequence[Goal], is_shut: Callable[[str], bool]) -> list
     return steps
 
 
-def make_pick_place(
+def make_skill(
+    env: Environment,
     scene: Scene,
     goal: Goal,
     goals: Sequence[Goal],
     style: Style,
     rng: np.random.Generator,
-    holds: Callable[[], bool] | None = None,
-    *,
-    slides: bool = False,
-) -> PickPlace:
-    """Returns the skill for a goal that puts something somewhere.
+) -> Skill:
+    """Returns the skill for a goal.
 
     Args:
+      env: the task; it says whether the goal holds.
       scene: where.
       goal: such as ("on", "moka_pot_1", "flat_stove_1_cook_region").
-      goals: all goals of the task, this one among them.
+      goals: all goals that are worked off, this one among them.
       style: how the hand moves.
       rng: of choices within the episode.
-      holds: whether the goal holds now; by default the geometry decides.
-      slides: whether the thing stays on the table on its way.
     """
-    _, thing, target = goal
-    if goal[0] == "in" and _is_covered(scene, target):
-        placing = Insertion(
-            scene, thing, target, offset=style.place_offset, clearance=style.carry_height
-        )
-        return Insert(scene, HandlePicking(scene, thing, style, rng), placing, style, holds)
+    predicate, thing, *others = goal
+    if predicate not in ("on", "in"):
+        far = predicate in ("open", "turnon")
+        return Articulate(scene, thing, style, far=far, holds=lambda: env.meets(goal))
+    (target,) = others
+    # The goals say where a thing ends, only the instruction says how it gets there.
+    slides = env.task.instruction.lower().startswith("push")
+    leans = not scene.is_thing(target) and is_slope(scene.region(target))
+    by_geometry = len(goals) == 1 and not slides and not leans
+    holds = None if by_geometry else lambda: env.meets(goal)
+    if predicate == "in" and _is_covered(scene, target):
+        placing = Insertion(scene, thing, target, style)
+        return Insert(HandlePicking(scene, thing, style, rng), placing, style, holds)
     picking = Picking(scene, thing, style, rng)
-    if rests_on_slope(scene, goal) and holds is not None:
-        slope = Slope(scene, thing, target, offset=style.place_offset, clearance=style.carry_height)
-        return LayDown(scene, picking, slope, style, holds)
+    if leans:
+        return LayDown(picking, Slope(scene, thing, target, style), style, holds)
     kind = Push if slides else PickPlace
-    return kind(scene, picking, _placing(scene, goal, goals, style), style, holds)
-
-
-def rests_on_slope(scene: Scene, goal: Goal) -> bool:
-    """Whether a goal puts something on a region that is not level."""
-    return not scene.is_thing(goal[2]) and is_slope(scene.region(goal[2]))
+    return kind(picking, _placing(scene, goal, goals, style), style, holds)
 
 
 def _is_covered(scene: Scene, target: str) -> bool:
@@ -119,17 +118,10 @@ def _is_covered(scene: Scene, target: str) -> bool:
 def _placing(scene: Scene, goal: Goal, goals: Sequence[Goal], style: Style) -> Placing:
     _, thing, target = goal
     sharers = [other[1] for other in goals if other[0] == "on" and other[2] == target]
-    kind = Placing
-    if not scene.is_thing(target):
-        if len(sharers) > 1:
-            return Sharing(
-                scene,
-                thing,
-                target,
-                sharers,
-                offset=style.place_offset,
-                clearance=style.carry_height,
-            )
-        if goal[0] == "in" and fitting_turn(scene.points(thing), scene.region(target).reach):
-            kind = Compartment
-    return kind(scene, thing, target, offset=style.place_offset, clearance=style.carry_height)
+    if scene.is_thing(target):
+        return Placing(scene, thing, target, style)
+    if len(sharers) > 1:
+        return Sharing(scene, thing, target, style, sharers)
+    turns = goal[0] == "in" and fitting_turn(scene.points(thing), scene.region(target).reach)
+    kind = Compartment if turns else Placing
+    return kind(scene, thing, target, style)

@@ -1,6 +1,7 @@
-"""A covered place with one open side, and how a thing with a handle is held to go in there.
+"""Puts a thing with a handle through the open side of a covered place: down before it, in, down,
+back out.
 
-Axes: P, Q surface points · world frame, z up, metres and radians.
+Axes: P, Q surface points · world frame, z up, metres and radians; one step is 50 ms.
 """
 
 from __future__ import annotations
@@ -8,9 +9,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
+from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.grasps import Grasp, closing_direction, wrapped_yaw
+from rfsq_jax.libero.experts.phases import CLOSE, OPEN, Aim, Phase
+from rfsq_jax.libero.experts.pick_place import PATIENCE, STALLED, PickPlace
 from rfsq_jax.libero.experts.picking import Picking
-from rfsq_jax.libero.experts.placing import Placing
+from rfsq_jax.libero.experts.placing import CAREFUL, Placing
+from rfsq_jax.libero.experts.style import Style
+from rfsq_jax.libero.joints import turn_about
 from rfsq_jax.libero.scene import Region, Scene
 
 LEAN = 0.6
@@ -20,16 +26,18 @@ HANDLE_DEPTH = 0.012
 NUM_DIRECTIONS = 72
 BELOW_TOP = 0.014
 """How deep below its top a handle is held."""
-CARELESS = 0.3
-"""What part of the style's sloppiness a tight place allows."""
 OVER_FLOOR = 0.012
 """How high above the floor it moves in."""
+ON_FLOOR = 0.002
 TOWARDS_OPENING = 0.5
 """How far from the region's middle to that of its opening it goes in: off an open door."""
 BEFORE = 0.12
 """How far before the region a thing waits."""
 INSIDE = 0.025
 """How far behind the region's near edge it is put."""
+BACK_STEPS = 14
+LEVELLED = 0.008
+ENTERED = 0.01
 
 
 class HandlePicking(Picking):
@@ -44,36 +52,23 @@ class HandlePicking(Picking):
 class Insertion(Placing):
     """Puts a thing into a place under a roof, through its open side, the handle outwards."""
 
-    def __init__(
-        self,
-        scene: Scene,
-        thing: str,
-        target: str,
-        *,
-        offset: tuple[float, float],
-        clearance: float,
-    ) -> None:
+    allowed = CAREFUL
+
+    def __init__(self, scene: Scene, thing: str, target: str, style: Style) -> None:
         """Describes a placement, see `Placing`."""
-        careful = (CARELESS * offset[0], CARELESS * offset[1])
-        super().__init__(scene, thing, target, offset=careful, clearance=clearance)
+        super().__init__(scene, thing, target, style)
         region = scene.region(target)
         walls = scene.points(scene.owner(target) or target)
         self.outward = open_side(walls, region)
         self.floor = floor_height(walls, region)
         self._side = TOWARDS_OPENING * middle_of_opening(walls, region, self.outward)
-        self._turn = 0.0
         self.enters = False
 
-    @property
-    def turn(self) -> float:
-        """How far the hand turns on the way so that the handle points out, radians."""
-        return self._turn
-
     def look_around(self) -> None:
-        """Notes what lies about and how the thing is held, before it is carried."""
+        """Notes what lies about, and how far to turn so that the handle points out."""
         super().look_around()
         handle = handle_direction(self._scene.points(self._thing))
-        self._turn = angle_between(handle, self.outward)
+        self.turn = angle_between(handle, self.outward)
         self.enters = False
 
     def carry_height(self, hand: Float64[np.ndarray, " 3"]) -> float:
@@ -91,6 +86,39 @@ class Insertion(Placing):
         out = edge - INSIDE if self.enters else edge + BEFORE
         flat = region.center[:2] + out * self.outward + self._side * across
         return np.array([*flat, region.center[2]])
+
+
+class Insert(PickPlace[Insertion]):
+    """One thing, one place under a roof."""
+
+    def _aim(self, hand: np.ndarray, robot: RobotState) -> Aim:
+        if self.phase is Phase.LOWER:
+            return self._go_in(hand)
+        if self.phase is Phase.RETREAT:
+            out = np.array([*self._placing.outward, 0.0])
+            return Aim(hand + 0.06 * out, OPEN, self._steps >= BACK_STEPS)
+        return super()._aim(hand, robot)
+
+    def _go_in(self, hand: np.ndarray) -> Aim:
+        placing = self._placing
+        beside = np.linalg.norm(placing.hand_xy(hand) - hand[:2])
+        height = placing.level(hand, OVER_FLOOR)
+        if not placing.enters:
+            placing.enters = bool(abs(height - hand[2]) < LEVELLED and beside < ENTERED)
+            beside = np.inf
+        if beside < ENTERED or self._steps > 2 * PATIENCE:
+            height = placing.level(hand, ON_FLOOR)
+        arrived = beside < 2 * ENTERED and hand[2] < height + 0.004
+        arrived |= self._still > STALLED and placing.enters
+        goal = np.array([*placing.hand_xy(hand), height])
+        return Aim(goal, CLOSE, bool(arrived), speed=0.6)
+
+    def _lean(self) -> Float64[np.ndarray, " 3"]:
+        turned = turn_about(np.array([0.0, 0.0, 1.0]), self._yaw() - self._picking.yaw)
+        return turned @ self._picking.lean
+
+    def _tilt(self) -> Float64[np.ndarray, " 3"]:
+        return CAREFUL * super()._tilt()
 
 
 def is_covered(walls: Float64[np.ndarray, "q 3"], region: Region) -> bool:

@@ -123,15 +123,7 @@ def top_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[G
     """Returns grasps from above about the middle of a thing, none where it is too wide."""
     low, high = points.min(axis=0), points.max(axis=0)
     height = max(high[2] - DEPTH, low[2] + FINGER_REACH + 0.001)
-    held = points[np.abs(points[:, 2] - height) < 0.025]
-    grasps = []
-    for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
-        closing = held[:, :2] @ closing_direction(yaw)
-        width = np.ptp(closing)
-        if width <= WIDEST:
-            point = np.array([*_middle(held, yaw), height])
-            grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
-    return grasps
+    return _grasps_around(points[np.abs(points[:, 2] - height) < 0.025], height, num_yaws)
 
 
 def pinch_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list[Grasp]:
@@ -140,12 +132,7 @@ def pinch_grasps(points: Float64[np.ndarray, "p 3"], num_yaws: int = 36) -> list
     held = points[points[:, 2] > height - PINCH_BAND]
     if np.ptp(held[:, :2], axis=0).max() > WIDEST_KNOB:
         return []
-    grasps = []
-    for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
-        width = np.ptp(held[:, :2] @ closing_direction(yaw))
-        point = np.array([*_middle(held, yaw), height])
-        grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
-    return grasps
+    return _grasps_around(held, height, num_yaws)
 
 
 def rim_grasps(points: Float64[np.ndarray, "p 3"], num_sides: int = 36) -> list[Grasp]:
@@ -210,6 +197,17 @@ def closing_direction(yaw: float) -> Float64[np.ndarray, " 2"]:
 def wrapped_yaw(yaw: float) -> float:
     """Returns the equivalent yaw of a two-fingered hand in -pi/2..pi/2."""
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def _grasps_around(held: Float64[np.ndarray, "p 3"], height: float, num_yaws: int) -> list[Grasp]:
+    """Grasps across the points between the fingers, at every yaw at which these are far enough."""
+    grasps = []
+    for yaw in np.linspace(-np.pi / 2, np.pi / 2, num_yaws, endpoint=False):
+        width = np.ptp(held[:, :2] @ closing_direction(yaw))
+        if width <= WIDEST:
+            point = np.array([*_middle(held, yaw), height])
+            grasps.append(Grasp(point, float(yaw), WIDTH_PRICE * float(width)))
+    return grasps
 
 
 def _num_blocked_there(

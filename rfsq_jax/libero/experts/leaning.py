@@ -5,20 +5,16 @@ World frame, z up, metres and radians.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import RobotState
 from rfsq_jax.libero.experts.grasps import wrapped_yaw
 from rfsq_jax.libero.experts.phases import Aim, Phase
-from rfsq_jax.libero.experts.pick_place import AIMS, PATIENCE, PickPlace
-from rfsq_jax.libero.experts.picking import Picking
+from rfsq_jax.libero.experts.pick_place import PATIENCE, PickPlace
 from rfsq_jax.libero.experts.placing import Placing
 from rfsq_jax.libero.experts.servo import rotation_error
-from rfsq_jax.libero.experts.style import Style
-from rfsq_jax.libero.scene import Region, Scene
+from rfsq_jax.libero.scene import Region
 
 LEVEL = 0.9
 """The upright part of its normal from which on a region counts as level."""
@@ -28,8 +24,6 @@ UPHILL = 0.02
 """How far uphill of the region's middle its foot comes down."""
 RISE = 0.026
 """How far above that it is let go, so that its edge is clear of the slope."""
-CARELESS = 0.5
-"""What part of the style's sloppiness a slope allows."""
 TURNED = 0.15
 """Radians from its orientation at which the hand counts as turned."""
 CARRYING = (Phase.CARRY, Phase.LOWER, Phase.RELEASE)
@@ -38,15 +32,12 @@ CARRYING = (Phase.CARRY, Phase.LOWER, Phase.RELEASE)
 class Slope(Placing):
     """A region that is not level; what lies there points along its normal."""
 
+    allowed = 0.5
+
     @property
     def normal(self) -> Float64[np.ndarray, " 3"]:
         """Its unit normal, upwards: float64 [3]."""
         return region_normal(self._scene.region(self._target))
-
-    def hand_xy(self, hand: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 2"]:
-        """Returns where the hand must be for the foot to be above its place: float64 [2]."""
-        in_hand = hand - self._scene.position(self._thing)
-        return self._middle()[:2] + in_hand[:2] + CARELESS * self._offset
 
     def release_height(self, hand: Float64[np.ndarray, " 3"], extra: float) -> float:
         """Returns where the hand lets go: the thing's foot just above the slope."""
@@ -57,23 +48,11 @@ class Slope(Placing):
         return self._scene.region(self._target).center + UPHILL * self.normal
 
 
-class LayDown(PickPlace):
+class LayDown(PickPlace[Slope]):
     """One standing thing, one slope; the goal itself says whether it lies there."""
 
-    def __init__(
-        self,
-        scene: Scene,
-        picking: Picking,
-        placing: Slope,
-        style: Style,
-        holds: Callable[[], bool],
-    ) -> None:
-        """Describes the goal, see `PickPlace`."""
-        super().__init__(scene, picking, placing, style, holds)
-        self._normal = placing.normal
-
     def _aim(self, hand: np.ndarray, robot: RobotState) -> Aim:
-        aim = AIMS[self.phase](self, hand, robot)
+        aim = super()._aim(hand, robot)
         if self.phase is not Phase.CARRY:
             return aim
         turn = rotation_error(robot.eef_quat, self._yaw()) + self._lean()
@@ -84,16 +63,16 @@ class LayDown(PickPlace):
     def _yaw(self) -> float:
         if self.phase not in CARRYING:
             return super()._yaw()
-        return across(self._normal)
+        return across(self._placing.normal)
 
     def _lean(self) -> Float64[np.ndarray, " 3"]:
         if self.phase not in CARRYING:
             return super()._lean()
-        return SHARE * lean_towards(self._normal)
+        return SHARE * lean_towards(self._placing.normal)
 
     def _slip(self, hand: np.ndarray) -> float:
         """How far the thing has moved away from the hand; leaning turns it about the hand."""
-        return self._grip.drift(hand)
+        return self._picking.drift(hand)
 
 
 def is_slope(region: Region) -> bool:

@@ -6,18 +6,17 @@ World frame, metres; one step is 50 ms.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.environment import RobotState
-from rfsq_jax.libero.experts.grip import SLIPPED, Grip, Stillness
 from rfsq_jax.libero.experts.phases import CLOSE, FOLLOWING, OPEN, Aim, Phase, tilt_in
-from rfsq_jax.libero.experts.picking import Picking, way_out
+from rfsq_jax.libero.experts.picking import SLIPPED, Picking
 from rfsq_jax.libero.experts.placing import Placing
 from rfsq_jax.libero.experts.servo import Servo, rotation_error
 from rfsq_jax.libero.experts.style import Style
-from rfsq_jax.libero.scene import Scene
 
 DEEPER = 0.02
 """How much lower a thing is taken that has not left the open hand."""
@@ -31,29 +30,29 @@ LOW_LIFT = 0.03
 """How far a thing is lifted before it comes out from under something."""
 SLOW_BELOW = 0.06
 """Distance from the grasp at which the hand slows down."""
+STILL = 0.0012
+"""Motion in a step below which the hand counts as still."""
+
+Place = TypeVar("Place", bound=Placing)
 
 
-class PickPlace:
+class PickPlace(Generic[Place]):
     """One thing, one target; a phase machine around a servo."""
 
     def __init__(
         self,
-        scene: Scene,
         picking: Picking,
-        placing: Placing,
+        placing: Place,
         style: Style,
         holds: Callable[[], bool] | None = None,
     ) -> None:
         """Describes the goal; `holds` says whether it holds now, by default the geometry does."""
         self.phase = Phase.REACH
-        self._scene, self._thing = scene, picking.thing
         self._picking, self._placing, self._style = picking, placing, style
         self._holds = holds
         self._servo = Servo(style)
-        self._steps = self._waited = self._clung = 0
-        self._grip = Grip(scene, picking.thing)
-        self._stillness = Stillness()
-        self._anchor = np.zeros(3)
+        self._steps = self._waited = self._still = self._clung = 0
+        self._anchor, self._last_hand = np.zeros(3), np.zeros(3)
         self._fingers = 0.0
         self._travel_height = 0.0
         self._aside = np.zeros(2)
@@ -79,7 +78,9 @@ class PickPlace:
         hand = robot.eef_pos
         if not self._picking.planned:
             self._plan(hand)
-        self._stillness.watch(hand)
+        moved = np.linalg.norm(hand - self._last_hand)
+        self._still = self._still + 1 if moved < STILL else 0
+        self._last_hand = hand.copy()
         if self._lost(hand) or self._blocked(hand):
             self._retry(hand)
         aim = self._aim(hand, robot)
@@ -178,8 +179,7 @@ class PickPlace:
         return Aim(self._anchor, OPEN, bool(arrived) or self._steps > 16, speed=0.2)
 
     def _retreat(self, hand: np.ndarray, robot: RobotState) -> Aim:
-        goal = hand + np.array([0.0, 0.0, 0.06])
-        return Aim(goal, OPEN, self._steps >= 10)
+        return Aim(hand + np.array([0.0, 0.0, 0.06]), OPEN, self._steps >= 10)
 
     def _stay(self, hand: np.ndarray, robot: RobotState) -> Aim:
         return Aim(hand.copy(), OPEN, False)
@@ -189,7 +189,7 @@ class PickPlace:
         return holds and self._slip(hand) > SLIPPED
 
     def _slip(self, hand: np.ndarray) -> float:
-        return self._grip.slip(hand)
+        return self._picking.slip(hand)
 
     def _blocked(self, hand: np.ndarray) -> bool:
         """Whether something keeps the hand from its grasp; a planned miss is followed through."""
@@ -202,7 +202,7 @@ class PickPlace:
 
     @property
     def _stuck(self) -> bool:
-        return self._stillness.steps > STALLED or self._steps > PATIENCE
+        return self._still > STALLED or self._steps > PATIENCE
 
     def _retry(self, hand: np.ndarray) -> None:
         self._clung = 0
@@ -213,13 +213,11 @@ class PickPlace:
     def _advance(self, hand: np.ndarray) -> None:
         """Goes on to the next phase."""
         if self.phase is Phase.CLOSE:
-            self._grip.take(hand)
+            self._picking.take(hand)
             self._placing.look_around()
-            self._aside = way_out(
-                self._placing.obstacles, self._scene.points(self._thing), hand, self._scene.base
-            )
+            self._aside = self._picking.way_out(self._placing.obstacles, hand)
             self._travel_height = max(hand[2] + 0.06, self._placing.carry_height(hand))
-        clings = self._clung < 2 and self._grip.clings(hand) and not self._is_placed()
+        clings = self._clung < 2 and self._picking.clings(hand) and not self._is_placed()
         if self.phase is Phase.RELEASE and clings:
             self._clung += 1
             self._enter(Phase.LOWER, hand)
@@ -232,7 +230,7 @@ class PickPlace:
         self.phase, self._steps, self._anchor = phase, 0, hand.copy()
         if phase is Phase.CLOSE and np.linalg.norm(self._picking.point() - hand) < 0.015:
             self._anchor = self._picking.point()
-        self._waited = self._stillness.steps = 0
+        self._waited = self._still = 0
         self._servo.settle()
 
 

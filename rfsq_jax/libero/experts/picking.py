@@ -1,4 +1,4 @@
-"""Which grasp of a thing is tried, how high the hand comes to it, and which way it is taken out.
+"""Which grasp of a thing is tried, which way it is taken out, and whether it is still in the hand.
 
 Axes: P, Q surface points · world frame in metres, z up.
 """
@@ -18,10 +18,14 @@ RETRY_TASTE = 0.25
 OVERHANG_MARGIN = 0.015
 LONGEST_WAY_OUT = 0.15
 """Metres out from under what hangs over a thing; a longer way is no way out."""
+SLIPPED = 0.035
+"""A held thing that moved this far in the hand is lost."""
+CLINGS = 0.02
+"""A released thing that moved less than this in the hand has not left it."""
 
 
 class Picking:
-    """Chooses grasps of one thing, and remembers those that went wrong."""
+    """Chooses grasps of one thing, remembers those that went wrong, and whether it slips."""
 
     def __init__(self, scene: Scene, thing: str, style: Style, rng: np.random.Generator) -> None:
         self.thing = thing
@@ -29,7 +33,7 @@ class Picking:
         self._style, self._rng = style, rng
         self._failed: list[np.ndarray] = []
         self._grasp: Grasp | None = None
-        self._point_in_thing = np.zeros(3)
+        self._point_in_thing, self._in_hand = np.zeros(3), np.zeros(3)
 
     @property
     def planned(self) -> bool:
@@ -91,6 +95,31 @@ class Picking:
     def give_up(self) -> None:
         """Counts the present grasp as one that went wrong."""
         self._failed.append(self._chosen().point)
+
+    def way_out(
+        self, obstacles: Float64[np.ndarray, "q 3"], hand: Float64[np.ndarray, " 3"]
+    ) -> Float64[np.ndarray, " 2"]:
+        """Returns the thing's `way_out` from under obstacles [Q, 3], held at `hand` [3]."""
+        return way_out(obstacles, self._scene.points(self.thing), hand, self._scene.base)
+
+    def take(self, hand: Float64[np.ndarray, " 3"]) -> None:
+        """Notes where the thing is in a hand at `hand` [3] that has just closed."""
+        self._in_hand = self._offset(hand)
+
+    def slip(self, hand: Float64[np.ndarray, " 3"]) -> float:
+        """Returns how far the thing has moved in the hand, now at `hand` [3], metres."""
+        return float(np.linalg.norm(self._offset(hand) - self._in_hand))
+
+    def drift(self, hand: Float64[np.ndarray, " 3"]) -> float:
+        """Returns how far it has moved to or from the hand; turning with it does not count."""
+        return float(abs(np.linalg.norm(self._offset(hand)) - np.linalg.norm(self._in_hand)))
+
+    def clings(self, hand: Float64[np.ndarray, " 3"]) -> bool:
+        """Whether the thing has not left the open hand, as corners wedged on a finger may."""
+        return self.slip(hand) < CLINGS
+
+    def _offset(self, hand: np.ndarray) -> Float64[np.ndarray, " 3"]:
+        return hand - self._scene.position(self.thing)
 
     def _choose(
         self, hand: np.ndarray, obstacles: np.ndarray, room: float, carried: np.ndarray | None

@@ -1,14 +1,17 @@
 """Where a held thing has to go, how high on the way, and whether it is there.
 
-Axes: P, Q surface points · world frame, metres.
+Axes: P, Q surface points · K turns · world frame, metres and radians.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
 from rfsq_jax.libero.experts.grasps import FINGER_REACH, PALM_DEPTH
+from rfsq_jax.libero.experts.style import Style
 from rfsq_jax.libero.scene import Scene, tallest_near_path
 
 PATH_RADIUS = 0.08
@@ -26,43 +29,48 @@ OUT_OF_DRAWER = 0.015
 """How far before the middle of an open drawer a thing is put, away from what is above."""
 DRAWER_ROOM = 0.008
 """How far from a piece of furniture the palm stays when it reaches into an open part."""
+CAREFUL = 0.3
+"""What part of the style's error of placement a tight place allows."""
+GAP = 0.004
+"""What is left free between neighbours."""
+NUM_TURNS = 73
+ABOVE_WALLS = 0.004
+"""How far above the walls of a compartment the open fingers stay."""
 
 
 class Placing:
-    """Puts one thing on another, or into a region."""
+    """Puts one thing on another, or into a region.
 
-    def __init__(
-        self,
-        scene: Scene,
-        thing: str,
-        target: str,
-        *,
-        offset: tuple[float, float],
-        clearance: float,
-    ) -> None:
+    Attributes:
+      turn: how far the hand turns about the vertical on the way, radians.
+      obstacles: float64 [Q, 3], surface samples of what lay about when the thing was taken.
+    """
+
+    allowed = 1.0
+    """What part of the style's error of placement the place allows."""
+
+    def __init__(self, scene: Scene, thing: str, target: str, style: Style) -> None:
         """Describes a placement.
 
         Args:
           scene: where.
           thing: what is placed.
           target: a thing to put it on or a region to put it into.
-          offset: x and y from the middle of the target, metres.
-          clearance: how far above other things it is carried, metres.
+          style: how far off the middle it is put, and how high above other things it is carried.
         """
         self._scene, self._thing, self._target = scene, thing, target
-        self._offset, self._clearance = np.array(offset), clearance
+        self._offset = self.allowed * np.array(style.place_offset)
+        self._clearance = style.carry_height
+        self.turn = 0.0
         self._owner = scene.owner(target)
         self._moves = not scene.is_thing(target) and scene.joint(target) is not None
         self.obstacles = np.zeros((0, 3))
 
     def look_around(self) -> None:
-        """Notes what lies about, before the thing is carried."""
-        self.obstacles = _thinned(self._scene.obstacles(self._thing))
-
-    @property
-    def turn(self) -> float:
-        """How far the hand turns about the vertical on the way, radians."""
-        return 0.0
+        """Notes what lies about, a point in each cubic centimetre, before the thing is carried."""
+        points = self._scene.obstacles(self._thing)
+        _, kept = np.unique(np.round(points, 2), axis=0, return_index=True)
+        self.obstacles = points[kept]
 
     @property
     def room(self) -> float:
@@ -149,7 +157,86 @@ class Placing:
         return walls - PALM_DEPTH + PALM_CLEARANCE
 
 
-def _thinned(points: Float64[np.ndarray, "p 3"]) -> Float64[np.ndarray, "q 3"]:
-    """Keeps one of the points in each cubic centimetre."""
-    _, kept = np.unique(np.round(points, 2), axis=0, return_index=True)
-    return points[kept]
+class Sharing(Placing):
+    """One of several places in a row on one surface."""
+
+    allowed = CAREFUL
+
+    def __init__(
+        self, scene: Scene, thing: str, target: str, style: Style, sharers: Sequence[str]
+    ) -> None:
+        """Describes a placement, see `Placing`; `sharers` go there in order, `thing` among them."""
+        super().__init__(scene, thing, target, style)
+        places = row_places([scene.points(name) for name in sharers])
+        self._place = places[list(sharers).index(thing)]
+
+    def _middle(self) -> Float64[np.ndarray, " 3"]:
+        middle = super()._middle()
+        middle[:2] += self._place
+        return middle
+
+
+class Compartment(Placing):
+    """A narrow region between walls: a long thing stands in it upright, turned so that it fits."""
+
+    allowed = CAREFUL
+
+    def look_around(self) -> None:
+        """Notes what lies about and how the thing is held, before it is carried."""
+        super().look_around()
+        region = self._scene.region(self._target)
+        self.turn = fitting_turn(self._scene.points(self._thing), region.reach)
+
+    def hand_xy(self, hand: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 2"]:
+        """Returns where the hand must be for the thing to be above its place: float64 [2]."""
+        points = self._scene.points(self._thing)[:, :2]
+        middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
+        return self._middle()[:2] + hand[:2] - middle + self._offset
+
+    def release_height(self, hand: Float64[np.ndarray, " 3"], extra: float) -> float:
+        """Returns where the hand lets go: its open fingers stay above the walls."""
+        walls = self._scene.highest(self._owner) if self._owner else -np.inf
+        return walls + FINGER_REACH + ABOVE_WALLS + max(extra, 0.0)
+
+
+def row_places(
+    things: Sequence[Float64[np.ndarray, "_ 3"]],
+) -> list[Float64[np.ndarray, " 2"]]:
+    """Returns where in a row along their narrow side things stand, from its middle.
+
+    Args:
+      things: surface samples float64 [P, 3] of each.
+
+    Returns:
+      float64 [2] for each: the first stands farthest along x, or y.
+    """
+    extents = np.stack([np.ptp(points[:, :2], axis=0) for points in things])
+    axis = int(extents.max(axis=0).argmin())
+    widths = extents[:, axis] + GAP
+    ends = np.cumsum(widths)
+    centres = 0.5 * ends[-1] - (ends - 0.5 * widths)
+    return [np.eye(2)[axis] * centre for centre in centres]
+
+
+def fitting_turn(points: Float64[np.ndarray, "p 3"], reach: Float64[np.ndarray, " 3"]) -> float:
+    """Returns the turn about the vertical that makes a thing fit between walls, radians.
+
+    Args:
+      points: float64 [P, 3], its surface samples.
+      reach: float64 [3], half extents of the place between them.
+
+    Returns:
+      0 if it fits as it is or never; else of at most a quarter turn either way the one that leaves
+      most room.
+    """
+    if _room(points, reach, 0.0) >= 0:
+        return 0.0
+    turns = np.linspace(-np.pi / 2, np.pi / 2, NUM_TURNS)
+    rooms = np.array([_room(points, reach, turn) for turn in turns.tolist()])
+    return float(turns[rooms.argmax()]) if rooms.max() >= 0 else 0.0
+
+
+def _room(points: np.ndarray, reach: np.ndarray, turn: float) -> float:
+    c, s = np.cos(turn), np.sin(turn)
+    extents = np.ptp(points[:, :2] @ np.array([[c, s], [-s, c]]), axis=0)
+    return float((2 * reach[:2] - extents).min())

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from rfsq_jax.libero.experts.style import MAX_ROTATION, Style
+from rfsq_jax.libero.experts.style import Style
+from rfsq_jax.libero.lattice import MAX_ROTATION
 
 
 def rotation_error(quaternion: Float64[np.ndarray, " 4"], yaw: float) -> Float64[np.ndarray, " 3"]:

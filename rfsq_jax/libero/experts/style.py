@@ -14,13 +14,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from rfsq_jax.runs.checks import require_choice
-
-MAX_TRANSLATION = 0.9375
-"""Largest translation component in the published demonstrations."""
-
-MAX_ROTATION = 0.375
-"""Largest rotation component in the published demonstrations."""
+from rfsq_jax.libero.lattice import MAX_TRANSLATION
+from rfsq_jax.runs.checks import require, require_choice
 
 StyleName = Literal["steady", "human", "nearest_grasp"]
 
@@ -92,11 +87,10 @@ class Style:
     bursts: tuple[Burst, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 < self.top_speed <= MAX_TRANSLATION:
-            raise ValueError(f"top_speed must be in (0, {MAX_TRANSLATION}], got {self.top_speed}")
+        fits = 0 < self.top_speed <= MAX_TRANSLATION
+        require(fits, "top_speed", f"in (0, {MAX_TRANSLATION}]", self.top_speed)
         for name in ("gain", "turn_gain", "acceleration"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         if len(self.tilts) != 3:
             raise ValueError(f"tilts must hold 3 rotations, got {len(self.tilts)}")
 

@@ -23,6 +23,8 @@ from rfsq_jax.backbones.openvla.layers import gelu_mlp
 from tests.support.openvla_folders import write_folder
 from tests.support.openvla_oracle import Oracle
 
+pytestmark = pytest.mark.numerics
+
 NO_PROPRIO = dataclasses.replace(TINY_OFT, oft=OFTConfig(proprio=False))
 LENGTHS = (9, 4, 13)
 

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from rfsq_jax.evaluation.analysis.summary import rate, success_table, suite_figures, time_figures
 from rfsq_jax.evaluation.analysis.versions import describe_simulator, known_changes
 from rfsq_jax.evaluation.log import EpisodeLog
-from rfsq_jax.evaluation.play.schedule import Schedule
+from rfsq_jax.evaluation.play.run import Schedule
 from rfsq_jax.evaluation.play.worker import describe
 from rfsq_jax.evaluation.protocol import (
     EvaluationProtocol,
@@ -18,6 +17,7 @@ from rfsq_jax.evaluation.protocol import (
     deviations,
     placement_seed,
 )
+from rfsq_jax.evaluation.results import rate, success_table, suite_figures, time_figures
 from rfsq_jax.libero.tasks import tasks
 from tests.support.evaluation import PROTOCOL, SUITE, play_through, trials_of
 

@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from rfsq_jax.evaluation.report.charts import rate_bar, stacked_bar
-from rfsq_jax.evaluation.report.failures import failures_to_show
-from rfsq_jax.evaluation.report.page import report_page, write_report
+from rfsq_jax.evaluation.report.page import failures_to_show, report_page, write_report
 from rfsq_jax.runs.intervals import wilson
 from tests.support.reports import EVIL, record, sample_results, sample_strips, with_errors
 
