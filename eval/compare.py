@@ -27,7 +27,7 @@ from eval.studies.contenders import (
     swap_decoder,
     swap_evidence,
 )
-from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.evaluation.analysis.pairs import compare_runs
 from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
 from rfsq_jax.evaluation.play.worker import Videos

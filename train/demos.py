@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.libero.demonstrations.bundled import write_bundle
 from rfsq_jax.libero.demonstrations.generation import (
     Recipe,

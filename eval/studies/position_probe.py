@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from eval.benchmarks.timing import fastest, flops_of
 from rfsq_jax.backbones.protocol import FINAL, Depth
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig
-from rfsq_jax.backbones.small.instructions import embed_words
+from rfsq_jax.backbones.small.backbone import embed_words
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.heads.config import TrunkConfig
 from rfsq_jax.heads.trunk import Trunk

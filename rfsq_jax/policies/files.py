@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rfsq_jax.backbones.options import BackboneOption
-from rfsq_jax.backbones.protocol import Depth
+from rfsq_jax.backbones.protocol import BackboneOption, Depth
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.policies.files import resolve
 from rfsq_jax.policies.openvla import ORIGINALS
 from rfsq_jax.policies.protocol import Mode, Policy

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfsq_jax import rfsq
-from rfsq_jax.backbones.protocol import BackboneSpec
+from rfsq_jax.backbones.protocol import Backbone, BackboneSpec
 from rfsq_jax.heads import early_exit as exits
 from rfsq_jax.heads.config import PointEstimate
 from rfsq_jax.heads.prediction import Predictor, confidence, of_logits, prefix_actions
@@ -32,19 +32,16 @@ DECODER = StepDecoder(MODEL, PARAMS, RFSQState(MEAN, STATE.scale))
 BOTH = heads()
 
 
-class CountingBackbone:
+class CountingBackbone(Backbone):
     """Stored features as inputs; counts the rows that its late part was called with."""
 
-    spec = BackboneSpec("stored", "0", 0, 0, "none", {"early": SHAPE.early, "final": SHAPE.final})
-
     def __init__(self):
+        depths = {"early": SHAPE.early, "final": SHAPE.final}
+        super().__init__(BackboneSpec("stored", "0", 0, 0, "none", depths))
         self.params = {}
         self.rows: list[int] = []
 
     def prepare(self, observations):
-        raise NotImplementedError
-
-    def embed(self, images, instructions, state, depth="final"):
         raise NotImplementedError
 
     def early(self, params, inputs):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla import model, prompts
@@ -28,12 +27,12 @@ from rfsq_jax.backbones.openvla.statistics import Statistics, data_sets, read_st
 from rfsq_jax.backbones.protocol import (
     EARLY,
     FINAL,
+    Backbone,
     BackboneSpec,
     Carry,
     Depth,
     Inputs,
     Params,
-    require_depth,
 )
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.data.readers.jpeg import require_decoder
@@ -52,8 +51,8 @@ PREPROCESSING = (
 )
 
 
-class OpenVLABackbone:
-    """See the module; implements `backbones.protocol.Backbone`.
+class OpenVLABackbone(Backbone):
+    """See the module; its features are in `options.dtype`.
 
     Attributes:
       folder: the checkpoint.
@@ -84,18 +83,9 @@ class OpenVLABackbone:
         self.options = given.resolved(config, folder)
         self.statistics = _statistics_of(folder, config, self.options)
         self._tokenizer = prompts.read_tokenizer(folder)
-        self._spec = _spec_of(name, folder, config, self.options, self.statistics)
+        super().__init__(_spec_of(name, folder, config, self.options, self.statistics))
         self._mesh = _mesh_of(given.chips)
         self._lock, self._params = threading.Lock(), None
-        self._run = {
-            EARLY: jax.jit(lambda params, inputs: self.early(params, inputs)[0]),
-            FINAL: jax.jit(lambda params, inputs: self.late(params, self.early(params, inputs)[1])),
-        }
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Shapes, preprocessing and version."""
-        return self._spec
 
     @property
     def params(self) -> Params:
@@ -140,23 +130,6 @@ class OpenVLABackbone:
         """The remaining layers; features after the final norm."""
         sequence = model.run(params, self.config, carry, self._layers(FINAL))
         return model.final_states(params, self.config, sequence)
-
-    def embed(
-        self,
-        images: UInt8[np.ndarray, "b c h w 3"],
-        instructions: Sequence[str],
-        state: Float[np.ndarray, "b 8"],
-        depth: str = FINAL,
-    ) -> Float[Array, "b s e"]:
-        """Features at a depth: [B, S, E] in `options.dtype`.
-
-        Raises:
-          TypeError, ValueError: as `prepare`; also for a depth that does not exist.
-        """
-        require_depth(depth)
-        return self._run[depth](
-            self.params, self.prepare(Observations(images, instructions, state))
-        )
 
     def _begin(self, params: Params, inputs: Inputs) -> model.Sequence:
         """What goes into the first layer."""
