@@ -24,8 +24,7 @@ from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
-from rfsq_jax.training.autoencoder.config import AutoencoderRun
-from rfsq_jax.training.autoencoder.training import TrainingConfig
+from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.metrics import open_writer
 

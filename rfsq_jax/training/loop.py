@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -57,18 +57,31 @@ class LoopConfig:
             )
 
 
+class RunOptions(TypedDict, total=False):
+    """What every training takes besides what it trains.
+
+    Attributes:
+      mesh: the devices; all by default.
+      description: what the progress bar says.
+      checkpoints: where to save and resume; nothing is saved without it.
+      writer: where the curves go.
+    """
+
+    mesh: Mesh | None
+    description: str
+    checkpoints: Checkpoints | None
+    writer: MetricWriter | None
+
+
 def train_on_mesh(
     update: Update,
     state: TrainState,
     data: Any,
     *,
     config: LoopConfig,
-    mesh: Mesh,
     rules: sharding.Rules = sharding.REPLICATED,
-    description: str,
     evaluate: Evaluate,
-    checkpoints: Checkpoints | None = None,
-    writer: MetricWriter | None = None,
+    **run: Unpack[RunOptions],
 ) -> TrainState:
     """Runs `config.steps` steps, or those that are left since the latest checkpoint.
 
@@ -78,16 +91,15 @@ def train_on_mesh(
       data: arrays that every step may read, the same on every process; or a `Feed`, and then each
         step reads its own batch.
       config: how long.
-      mesh: the devices.
       rules: where parameters live; a batch is split by `update` itself.
-      description: what the progress bar says.
       evaluate: figures of a state; those of the checkpoints' metric choose the best.
-      checkpoints: where to save and resume; nothing is saved without it.
-      writer: where the curves go.
+      run: see `RunOptions`.
 
     Raises:
       FloatingPointError: as soon as a metric is NaN or inf; nothing of it is saved.
     """
+    mesh = run.get("mesh") or sharding.make_mesh()
+    checkpoints, writer = run.get("checkpoints"), run.get("writer")
     state = sharding.place(state, mesh, rules)
     fed = isinstance(data, Feed)
     if not fed:
@@ -95,20 +107,20 @@ def train_on_mesh(
     if checkpoints is not None and checkpoints.latest_step is not None:
         state = checkpoints.restore(checkpoints.latest_step, state)
     start = int(state.step)
-    run = steps_runner(update, config.steps_per_call, fed=fed)
+    advance = steps_runner(update, config.steps_per_call, fed=fed)
     key = sharding.place(
         jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED
     )
     pending: tuple[int, Metrics] | None = None
     calls = range(start, config.steps, config.steps_per_call)
     reads = prefetch(data, calls, mesh) if fed else itertools.repeat(data)
-    with progress_bar(config.steps, description, "step", initial=start) as bar:
+    with progress_bar(config.steps, run.get("description", ""), "step", initial=start) as bar:
         for step, read in zip(calls, reads, strict=False):
-            state, metrics = run(state, read, key)
+            state, metrics = advance(state, read, key)
             _write(writer, pending)
             pending = (step + config.steps_per_call, metrics)
             bar.update(config.steps_per_call)
-            if _evaluates_after(pending[0], config):
+            if pending[0] % config.evaluate_every == 0 or pending[0] == config.steps:
                 bar.set_postfix_str(f"loss {_write(writer, pending)['loss']:.2e}")
                 pending = None
                 _evaluate_and_save(
@@ -136,10 +148,6 @@ def steps_runner(
         return state, jax.tree.map(jnp.mean, metrics)
 
     return run
-
-
-def _evaluates_after(step: int, config: LoopConfig) -> bool:
-    return step % config.evaluate_every == 0 or step == config.steps
 
 
 def _evaluate_and_save(

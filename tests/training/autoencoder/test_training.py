@@ -16,7 +16,7 @@ from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.optimizer import OptimizerConfig
+from rfsq_jax.training.state import OptimizerConfig
 
 SHORT = LoopConfig(steps=40, steps_per_call=10, evaluate_every=20)
 
