@@ -33,7 +33,7 @@ from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
 from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
 from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
-from rfsq_jax.policies.files import load_policy, resolve
+from rfsq_jax.policies.files import FOLDERS, load_policy
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 
@@ -106,10 +106,13 @@ def line_up(config: CompareConfig) -> list[Contender]:
     """
     swapped = swap_decoder(config.naive, config.robust, config.output / "strategy_b_policy")
     found = [
-        Contender(NAIVE, resolve(config.naive), config.naive),
-        Contender(STRATEGY_A, resolve(config.robust), config.robust),
+        Contender(NAIVE, FOLDERS.find(config.naive), config.naive),
+        Contender(STRATEGY_A, FOLDERS.find(config.robust), config.robust),
         Contender(STRATEGY_B, swapped, config.naive),
-        *(Contender(path.resolve().parent.name, resolve(path), path) for path in config.others),
+        *(
+            Contender(path.resolve().parent.name, FOLDERS.find(path), path)
+            for path in config.others
+        ),
     ]
     names = [each.name for each in found]
     if len(set(names)) < len(names):
@@ -119,7 +122,7 @@ def line_up(config: CompareConfig) -> list[Contender]:
 
 def explain_swap(config: CompareConfig) -> dict[str, Any]:
     """Why strategy B works or not, on the held-out chunks."""
-    naive, robust = (load_policy(resolve(p)).token_decoder for p in (config.naive, config.robust))
+    naive, robust = (load_policy(p).token_decoder for p in (config.naive, config.robust))
     return swap_evidence(naive, robust, held_out_actions(config.features))
 
 

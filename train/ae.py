@@ -14,9 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.data.chunks import chunk_episodes
-from rfsq_jax.data.episodes import Episode
-from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.data.episodes import Episode, chunk_episodes, split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning
 from rfsq_jax.runs.options import parse_with_file, user_errors

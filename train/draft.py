@@ -19,7 +19,7 @@ from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads import evaluation

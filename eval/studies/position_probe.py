@@ -30,7 +30,7 @@ from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 
 SCENES = "scenes.npz"
 

@@ -30,7 +30,7 @@ from rfsq_jax.features.shards import DESCRIPTION, check_shard, read_columns, wri
 from rfsq_jax.parallel.calls import Caller, WorkerDiedError
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.runs.files import remove_leftovers
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 
 
 @dataclasses.dataclass

@@ -13,9 +13,8 @@ from jaxtyping import Array
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.heads.action_heads import BinHead, RegressionHead
 from rfsq_jax.heads.config import CodeShape, HeadsConfig
-from rfsq_jax.heads.parallel import DraftHead, MainHead
+from rfsq_jax.heads.parallel import BinHead, DraftHead, MainHead, RegressionHead
 from rfsq_jax.runs.trees import Params
 
 

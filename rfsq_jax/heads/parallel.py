@@ -1,7 +1,10 @@
-"""The heads that predict codes: main, all layers coarse to fine, and draft, the first layers only.
+"""The heads, all on one trunk; each predicts a whole chunk at once.
+
+Of codes: main, all layers coarse to fine, and draft, the first layers only. To be beaten: 256 bins
+per value, and continuous L1 regression.
 
 Axes: B batch · T steps of a chunk · D latent dims · L residual layers, of which P coarse ·
-K levels · S feature tokens · E their width · H hidden.
+K levels or bins · A action dims · S feature tokens · E their width · H hidden.
 """
 
 from __future__ import annotations
@@ -77,3 +80,44 @@ def _logits(
 ) -> Float[Array, "b t d l k"]:
     shape = (*flat.shape[:2], codes.dim, layers, codes.num_levels)
     return flat.astype(jnp.float32).reshape(shape)
+
+
+class BinHead(nnx.Module):
+    """Logits of uniform bins for every action value, all at once (RT-2, OpenVLA)."""
+
+    def __init__(
+        self,
+        config: TrunkConfig,
+        depth: Depth,
+        horizon: int,
+        action_dim: int,
+        num_bins: int,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.shape = (action_dim, num_bins)
+        self.trunk = Trunk(config, depth, horizon, rngs=rngs)
+        self.out = nnx.Linear(config.width, action_dim * num_bins, rngs=rngs)
+
+    def __call__(
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
+    ) -> Float[Array, "b t a k"]:
+        """Features and normalised state -> logits."""
+        flat = self.out(self.trunk(features, state)).astype(jnp.float32)
+        return flat.reshape(*flat.shape[:2], *self.shape)
+
+
+class RegressionHead(nnx.Module):
+    """Normalised actions, trained on absolute error as OpenVLA-OFT is (arXiv 2502.19645)."""
+
+    def __init__(
+        self, config: TrunkConfig, depth: Depth, horizon: int, action_dim: int, *, rngs: nnx.Rngs
+    ) -> None:
+        self.trunk = Trunk(config, depth, horizon, rngs=rngs)
+        self.out = nnx.Linear(config.width, action_dim, rngs=rngs)
+
+    def __call__(
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
+    ) -> Float[Array, "b t a"]:
+        """Features and normalised state -> normalised actions."""
+        return self.out(self.trunk(features, state)).astype(jnp.float32)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,12 +18,10 @@ from jaxtyping import Array, Float
 
 from rfsq_jax.backbones.openvla import model
 from rfsq_jax.backbones.openvla.backbone import BASE, OFT, OpenVLABackbone
-from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.openvla.prompts import decode_actions
 from rfsq_jax.backbones.openvla.statistics import EPSILON
 from rfsq_jax.backbones.protocol import Inputs
 from rfsq_jax.data.observations import Observations
-from rfsq_jax.libero.tasks import data_set
 from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.protocol import Policy
 
@@ -56,21 +53,6 @@ class OpenVLAPolicy(Policy):
         self.backbone = self.model = backbone
         self._statistics = backbone.statistics
         self._answer = jax.jit(_l1_chunk(backbone) if backbone.config.oft else _tokens(backbone))
-
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        checkpoint: str | Path | None,
-        suites: Sequence[str],
-        options: Mapping[str, Any],
-    ) -> OpenVLAPolicy:
-        """Loads a checkpoint; see `Policy.from_pretrained`."""
-        if "statistics" not in options and suites:
-            options = {**options, "statistics": data_set(suites)}
-        given = OpenVLAOptions.of(options)
-        given.require_camera_images()
-        return cls(OpenVLABackbone(name, given, checkpoint))
 
     def describe(self) -> dict[str, Any]:
         """What a run's results say of it."""

@@ -60,9 +60,9 @@ class Policy(abc.ABC):
           ValueError: if the files are damaged, of a newer format or of another backbone, do not
             allow the mode, or an option does not suit.
         """
-        from rfsq_jax.policies import loading
+        from rfsq_jax.policies import options
 
-        policy = loading.load(
+        policy = options.load(
             path_or_name,
             checkpoint=checkpoint,
             mode=mode,

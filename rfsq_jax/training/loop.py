@@ -21,7 +21,7 @@ from jaxtyping import Array
 
 from rfsq_jax.parallel import sharding
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed, prefetch
 from rfsq_jax.training.metrics import MetricWriter

@@ -22,7 +22,7 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
-from rfsq_jax.policies import loading
+from rfsq_jax.policies import options as loading
 from rfsq_jax.policies.files import PolicyParts, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.commands import refusal

@@ -143,7 +143,7 @@ def test_an_unknown_name_lists_what_is_bundled():
 
 def test_a_newer_format_says_so(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
-    path = tmp_path / "it" / files.DESCRIPTION
+    path = tmp_path / "it" / files.FOLDERS.description
     description = json.loads(path.read_text())
     path.write_text(json.dumps(description | {"format_version": 99}))
     with pytest.raises(ValueError, match=r"format version 99.*update rfsq_jax"):
@@ -170,14 +170,14 @@ def test_damaged_weights_are_named(tokenizer, tmp_path, damage):
 
 def test_damaged_description_is_named(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
-    (tmp_path / "it" / files.DESCRIPTION).write_text('{"format_version": 1, ')
-    with pytest.raises(ValueError, match=files.DESCRIPTION):
+    (tmp_path / "it" / files.FOLDERS.description).write_text('{"format_version": 1, ')
+    with pytest.raises(ValueError, match=files.FOLDERS.description):
         ActionTokenizer.from_pretrained(tmp_path / "it")
 
 
 def test_weights_of_another_config_are_refused(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
-    path = tmp_path / "it" / files.DESCRIPTION
+    path = tmp_path / "it" / files.FOLDERS.description
     description = json.loads(path.read_text())
     description["config"]["hidden_dim"] = 32
     path.write_text(json.dumps(description))

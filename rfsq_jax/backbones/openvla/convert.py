@@ -37,7 +37,7 @@ from rfsq_jax.backbones.openvla.orbax_copy import (
 )
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "rfsq_jax.backbones.openvla.convert"
 SMALL_FILES = ("*.json", "tokenizer.model")

@@ -11,7 +11,7 @@ import numpy as np
 from rfsq_jax.evaluation.log import Record
 from rfsq_jax.libero.tasks import Task
 from rfsq_jax.runs.intervals import wilson
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 PARTS = ("render", "physics", "policy", "reset", "video")
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, UInt
 
 from rfsq_jax import rfsq
 from rfsq_jax.data.action_spec import ActionSpec
-from rfsq_jax.data.chunks import HORIZON
+from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQState
 from rfsq_jax.runs.checks import require_positive
