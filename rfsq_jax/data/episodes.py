@@ -13,6 +13,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from rfsq_jax.runs.checks import require
+
 ACTION_DIM = 7
 STATE_DIM = 8
 METRES_PER_ACTION = 0.05
@@ -42,8 +44,8 @@ class Episode:
     images: Mapping[str, UInt8[np.ndarray, "n h w 3"]] | None = None
 
     def __post_init__(self) -> None:
-        _check_steps("actions", self.actions, self.source, width=None)
-        _check_steps("state", self.state, self.source, width=STATE_DIM)
+        check_steps("actions", self.actions, self.source, width=None)
+        check_steps("state", self.state, self.source, width=STATE_DIM)
         if len(self.actions) != len(self.state):
             raise ValueError(
                 f"{self.source}: actions and state must have the same number of steps, "
@@ -54,7 +56,8 @@ class Episode:
         return len(self.actions)
 
 
-def _check_steps(field: str, values: np.ndarray, source: str, width: int | None) -> None:
+def check_steps(field: str, values: np.ndarray, source: str, width: int | None) -> None:
+    """Raises a ValueError unless values are finite and [N, width]; None stands for any width."""
     if values.ndim != 2 or (width is not None and values.shape[1] != width):
         expected = f"[N, {width or 'A'}]"
         raise ValueError(f"{source}: {field} must have shape {expected}, got {values.shape}")
@@ -112,8 +115,7 @@ def split_episodes(
     Raises:
       ValueError: if either part would be empty.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be in (0, 1), got {fraction}")
+    require(0 < fraction < 1, "fraction", "in (0, 1)", fraction)
     groups: dict[str, list[int]] = defaultdict(list)
     for index, episode in enumerate(episodes):
         groups[episode.instruction].append(index)

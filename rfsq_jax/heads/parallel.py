@@ -9,6 +9,8 @@ K levels or bins · A action dims · S feature tokens · E their width · H hidd
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -29,8 +31,8 @@ class MainHead(nnx.Module):
         width, dtype = config.width, jnp.dtype(config.dtype)
         self.codes = codes
         self.trunk = Trunk(config, depth, codes.horizon, rngs=rngs)
-        self.coarse_out = nnx.Linear(width, codes.dim * codes.coarse * codes.num_levels, rngs=rngs)
         tokens = codes.dim * codes.coarse * codes.num_levels
+        self.coarse_out = nnx.Linear(width, tokens, rngs=rngs)
         self.embedding = nnx.Linear(tokens, width, dtype=dtype, rngs=rngs)
         self.fine_norm = nnx.LayerNorm(width, rngs=rngs)
         self.fine_mlp = Mlp(width, 2 * config.mlp_ratio * width, width, dtype, rngs=rngs)
@@ -82,8 +84,12 @@ def _logits(
     return flat.astype(jnp.float32).reshape(shape)
 
 
-class BinHead(nnx.Module):
-    """Logits of uniform bins for every action value, all at once (RT-2, OpenVLA)."""
+class ActionHead(nnx.Module):
+    """What every action value is read off, all at once, to compare with.
+
+    `outputs` is () for the normalised actions, trained on absolute error as OpenVLA-OFT is (arXiv
+    2502.19645), or (K,) for logits of uniform bins (RT-2, OpenVLA).
+    """
 
     def __init__(
         self,
@@ -91,33 +97,17 @@ class BinHead(nnx.Module):
         depth: Depth,
         horizon: int,
         action_dim: int,
-        num_bins: int,
+        outputs: tuple[int, ...],
         *,
         rngs: nnx.Rngs,
     ) -> None:
-        self.shape = (action_dim, num_bins)
+        self.shape = (action_dim, *outputs)
         self.trunk = Trunk(config, depth, horizon, rngs=rngs)
-        self.out = nnx.Linear(config.width, action_dim * num_bins, rngs=rngs)
+        self.out = nnx.Linear(config.width, math.prod(self.shape), rngs=rngs)
 
     def __call__(
         self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
-    ) -> Float[Array, "b t a k"]:
-        """Features and normalised state -> logits."""
+    ) -> Float[Array, "b t a *outputs"]:
+        """Features and normalised state -> normalised actions, or logits of their bins."""
         flat = self.out(self.trunk(features, state)).astype(jnp.float32)
         return flat.reshape(*flat.shape[:2], *self.shape)
-
-
-class RegressionHead(nnx.Module):
-    """Normalised actions, trained on absolute error as OpenVLA-OFT is (arXiv 2502.19645)."""
-
-    def __init__(
-        self, config: TrunkConfig, depth: Depth, horizon: int, action_dim: int, *, rngs: nnx.Rngs
-    ) -> None:
-        self.trunk = Trunk(config, depth, horizon, rngs=rngs)
-        self.out = nnx.Linear(config.width, action_dim, rngs=rngs)
-
-    def __call__(
-        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
-    ) -> Float[Array, "b t a"]:
-        """Features and normalised state -> normalised actions."""
-        return self.out(self.trunk(features, state)).astype(jnp.float32)

@@ -66,7 +66,6 @@ class PolicyOptions:
 
 def load(
     path_or_name: str | Path,
-    *,
     checkpoint: str | Path | None,
     mode: Mode,
     backbone: Backbone | None,

@@ -65,11 +65,6 @@ class RFSQConfig:
         require(self.spread > 0, "spread", "above 0", self.spread)
         require(0 <= self.decay < 1, "decay", "in [0, 1)", self.decay)
 
-    @property
-    def bits_per_vector(self) -> float:
-        """Bits that the codes of one latent vector take."""
-        return self.dim * self.num_layers * math.log2(self.num_levels)
-
 
 def config_from_reference(options: dict[str, Any]) -> RFSQConfig:
     """Translates a reference experiment's options, where `use_layernorm` chose robust or naive.

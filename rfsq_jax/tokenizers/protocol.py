@@ -21,9 +21,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.action_space import ActionSpace, Normalization
 from rfsq_jax.data.action_spec import ActionSpec
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require_known
 from rfsq_jax.runs.trees import flatten
@@ -145,9 +144,9 @@ class ActionTokenizer(abc.ABC):
     def config_dict(self) -> dict[str, Any]:
         """What tokenizer.json keeps besides kind and space: JSON-compatible."""
 
-    @abc.abstractmethod
     def arrays(self) -> dict[str, Any]:
-        """What weights.npz keeps: nested dicts of arrays."""
+        """What weights.npz keeps: nested dicts of arrays; none by default."""
+        return {}
 
     @property
     @abc.abstractmethod

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, Unpack
 
 import jax
@@ -24,7 +24,7 @@ from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed, prefetch
-from rfsq_jax.training.metrics import MetricWriter
+from rfsq_jax.training.metrics import MetricWriter, Writers
 from rfsq_jax.training.state import TrainState
 
 Metrics = dict[str, Array]
@@ -99,7 +99,7 @@ def train_on_mesh(
       FloatingPointError: as soon as a metric is NaN or inf; nothing of it is saved.
     """
     mesh = run.get("mesh") or sharding.make_mesh()
-    checkpoints, writer = run.get("checkpoints"), run.get("writer")
+    checkpoints, writer = run.get("checkpoints"), run.get("writer") or Writers(())
     state = sharding.place(state, mesh, rules)
     fed = isinstance(data, Feed)
     if not fed:
@@ -117,15 +117,17 @@ def train_on_mesh(
     with progress_bar(config.steps, run.get("description", ""), "step", initial=start) as bar:
         for step, read in zip(calls, reads, strict=False):
             state, metrics = advance(state, read, key)
-            _write(writer, pending)
-            pending = (step + config.steps_per_call, metrics)
+            if pending is not None:
+                _write(writer, *pending)
+            taken = step + config.steps_per_call
+            pending = (taken, metrics)
             bar.update(config.steps_per_call)
-            if pending[0] % config.evaluate_every == 0 or pending[0] == config.steps:
-                bar.set_postfix_str(f"loss {_write(writer, pending)['loss']:.2e}")
+            if taken % config.evaluate_every == 0 or taken == config.steps:
+                bar.set_postfix_str(f"loss {_write(writer, *pending)['loss']:.2e}")
                 pending = None
-                _evaluate_and_save(
-                    step + config.steps_per_call, state, evaluate, checkpoints, writer
-                )
+                figures = _write(writer, taken, evaluate(state))
+                if checkpoints is not None:
+                    checkpoints.save(taken, state, figures)
     return state
 
 
@@ -150,37 +152,14 @@ def steps_runner(
     return run
 
 
-def _evaluate_and_save(
-    step: int,
-    state: TrainState,
-    evaluate: Evaluate,
-    checkpoints: Checkpoints | None,
-    writer: MetricWriter | None,
-) -> None:
-    figures = evaluate(state)
-    _require_finite(step, figures)
-    if writer is not None:
-        writer.write(step, figures)
-    if checkpoints is not None:
-        checkpoints.save(step, state, figures)
-
-
-def _write(writer: MetricWriter | None, pending: tuple[int, Metrics] | None) -> dict[str, float]:
-    """Fetches metrics one call after they were asked for, so that the device never waits."""
-    if pending is None:
-        return {}
-    step, metrics = pending
+def _write(writer: MetricWriter, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Fetches what is written; of a step one call later, so that the device never waits."""
     scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    _require_finite(step, scalars)
-    if writer is not None:
-        writer.write(step, scalars)
-    return scalars
-
-
-def _require_finite(step: int, scalars: dict[str, float]) -> None:
     bad = [name for name, value in scalars.items() if not math.isfinite(value)]
     if bad:
         raise FloatingPointError(
             f"{', '.join(bad)} became NaN or inf in the steps up to {step}; "
             "the last good checkpoint is kept; lower the learning rate and run again"
         )
+    writer.write(step, scalars)
+    return scalars

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rfsq_jax.runs.checks import require
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
@@ -29,10 +31,9 @@ class OptimizerConfig:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        cuts = self.clip_norm is None or self.clip_norm > 0
+        require(cuts, "clip_norm", "above 0", self.clip_norm)
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """Returns the optimiser of a run of `steps` steps."""

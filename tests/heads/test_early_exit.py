@@ -15,7 +15,7 @@ from rfsq_jax import rfsq
 from rfsq_jax.backbones.protocol import Backbone, BackboneSpec
 from rfsq_jax.heads import early_exit as exits
 from rfsq_jax.heads.config import PointEstimate
-from rfsq_jax.heads.prediction import Predictor, confidence, of_logits, prefix_actions
+from rfsq_jax.heads.prediction import Predictor, confidence, of_draft, of_logits
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
@@ -135,7 +135,7 @@ def test_a_threshold_above_everything_is_the_main_head(point_estimate):
 def test_a_threshold_below_everything_is_the_draft_and_the_late_part_rests(point_estimate):
     result, rows = run(-math.inf, point_estimate)
     logits = BOTH.draft(inputs()["early"], states(BATCH))
-    expected = prefix_actions(DECODER, logits, point_estimate)
+    expected = of_draft(DECODER, logits).actions(point_estimate)
     np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-6)
     assert result.exited.all()
     assert rows == []
@@ -175,7 +175,7 @@ def test_the_expected_residual_is_the_next_layers_mean(point_estimate):
         state=RFSQState(MEAN.at[0].add(MEAN[CODES.coarse]), STATE.scale),
     )
     expected = of_logits(moved, logits).actions(point_estimate)
-    found = prefix_actions(DECODER, logits, point_estimate)
+    found = of_draft(DECODER, logits).actions(point_estimate)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 

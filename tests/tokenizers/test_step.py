@@ -13,6 +13,7 @@ from rfsq_jax import ActionTokenizer
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.parallel.batching import BLOCK
 from rfsq_jax.rfsq import RFSQConfig
+from rfsq_jax.runs import weight_files
 from rfsq_jax.runs.weight_files import WEIGHTS
 from rfsq_jax.tokenizers import autoencoder, files
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
@@ -193,7 +194,7 @@ def test_a_full_disk_leaves_the_old_tokenizer(tokenizer, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "write_json", full)
+    monkeypatch.setattr(weight_files, "write_json", full)
     with pytest.raises(OSError, match="No space left"):
         tokenizer.save_pretrained(target)
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before

@@ -146,7 +146,8 @@ class SmallBackbone(Backbone):
         stages = range(1, self.config.early_stage + 1)
         x = efficientnet.run_stages(params, efficientnet.run_stem(params, pixels), stages)
         tokens = self._tokens(x, inputs["words"][EARLY])
-        return tokens, {"grid": _per_sample(x), "words": inputs["words"][FINAL]}
+        grid = x.reshape(-1, CAMERAS, *x.shape[1:])
+        return tokens, {"grid": grid, "words": inputs["words"][FINAL]}
 
     def late(self, params: Params, carry: Carry) -> Float[Array, "b s e"]:
         """The remaining stages."""
@@ -204,10 +205,6 @@ def _resized(images: Float[Array, "n h w 3"], resolution: int) -> Float[Array, "
     shape = (len(images), resolution, resolution, 3)
     # Full precision: a GPU would round this product with fixed weights to 10 bits.
     return jax.image.resize(images, shape, "linear", precision=jax.lax.Precision.HIGHEST)
-
-
-def _per_sample(x: Float[Array, "n g g2 c"]) -> Float[Array, "b cameras g g2 c"]:
-    return x.reshape(-1, CAMERAS, *x.shape[1:])
 
 
 def _version(config: SmallConfig, weights: Path) -> str:

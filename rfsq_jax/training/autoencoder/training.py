@@ -21,7 +21,7 @@ from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQState
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig, Params
 from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
@@ -56,10 +56,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 0:
-                raise ValueError(f"{field.name} must be 0 or more, got {getattr(self, field.name)}")
-        if self.prefix_share > 1:
-            raise ValueError(f"prefix_share must be at most 1, got {self.prefix_share}")
+            value = getattr(self, field.name)
+            require(value >= 0, field.name, "0 or more", value)
+        require(self.prefix_share <= 1, "prefix_share", "at most 1", self.prefix_share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,12 +127,17 @@ def train(
     run["mesh"] = mesh = run.get("mesh") or sharding.make_mesh()
     run.setdefault("description", "autoencoder")
     spec = ActionSpec.default(config.model.action_dim) if spec is None else spec
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        restored = autoencoder.forward(config.model, state.params, state.model_state, held_out)
+        return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
+
     final = train_on_mesh(
         make_update(config, spec, mesh),
         initial_state(config, chunks),
         chunks,
         config=config.loop,
-        evaluate=_evaluator(config, held_out),
+        evaluate=evaluate,
         **run,
     )
     params = jax.device_get(final.params)
@@ -209,16 +213,6 @@ def _random_prefixes(
     chosen = bits[0] < np.uint32(config.loss.prefix_share * np.iinfo(np.uint32).max)
     depth = jnp.where(chosen, 1 + (bits[1] % layers).astype(jnp.int32), layers)
     return jnp.broadcast_to(depth[:, None], shape[:2])
-
-
-def _evaluator(
-    config: TrainingConfig, held_out: Float[np.ndarray, "h t a"]
-) -> Callable[[TrainState], dict[str, float]]:
-    def evaluate(state: TrainState) -> dict[str, float]:
-        restored = autoencoder.forward(config.model, state.params, state.model_state, held_out)
-        return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
-
-    return evaluate
 
 
 def _check_chunks(field: str, chunks: np.ndarray, config: TrainingConfig) -> None:

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from rfsq_jax.data.action_space import Normalization
 from rfsq_jax.data.action_spec import LIBERO
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.tokenizers import autoencoder
