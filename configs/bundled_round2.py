@@ -7,8 +7,7 @@ itself (DAgger).
 from pathlib import Path
 
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.training.heads.config import PolicyRun
-from rfsq_jax.training.heads.training import HeadsTraining
+from rfsq_jax.training.heads.training import HeadsTraining, PolicyRun
 from rfsq_jax.training.loop import LoopConfig
 
 DEMOS = tuple(

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from configs.bundled_round2 import DEMOS
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.training.heads.config import PolicyRun
-from rfsq_jax.training.heads.training import HeadsTraining
+from rfsq_jax.training.heads.training import HeadsTraining, PolicyRun
 from rfsq_jax.training.loop import LoopConfig
 
 MORE = Path("runs/demos/round3_rollout/libero_spatial")

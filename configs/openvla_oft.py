@@ -15,7 +15,7 @@ only, to check that the features are its own.
 from pathlib import Path
 
 from rfsq_jax.features.config import FeaturesRun
-from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import PolicyRun
 
 
 def get_config() -> PolicyRun:

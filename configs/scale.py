@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.training.autoencoder.config import AutoencoderRun
-from rfsq_jax.training.autoencoder.training import TrainingConfig
+from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
 
 
 def get_config() -> AutoencoderRun:

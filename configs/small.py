@@ -4,7 +4,7 @@ python -m train.features --config configs/small.py
 python -m train.heads --config configs/small.py
 """
 
-from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import PolicyRun
 
 
 def get_config() -> PolicyRun:

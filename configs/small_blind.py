@@ -6,8 +6,7 @@ python -m train.heads --config configs/small_blind.py
 from pathlib import Path
 
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
-from rfsq_jax.training.heads.config import PolicyRun
-from rfsq_jax.training.heads.training import HeadsTraining
+from rfsq_jax.training.heads.training import HeadsTraining, PolicyRun
 
 
 def get_config() -> PolicyRun:

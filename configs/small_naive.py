@@ -6,7 +6,7 @@ python -m train.heads --config configs/small_naive.py
 
 from pathlib import Path
 
-from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import PolicyRun
 
 
 def get_config() -> PolicyRun:

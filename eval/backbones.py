@@ -21,9 +21,8 @@ from eval.studies.position_probe import (
 )
 from rfsq_jax.backbones.small import SmallConfig
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table, progress_bar
 
 COMMAND = "eval.backbones"
 CANDIDATES = tuple(

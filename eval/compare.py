@@ -27,13 +27,13 @@ from eval.studies.contenders import (
     swap_decoder,
     swap_evidence,
 )
-from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.evaluation.analysis.pairs import compare_runs
 from rfsq_jax.evaluation.libero import LiberoEvaluation, Outcome
 from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
 from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
-from rfsq_jax.policies.files import load_policy, resolve
+from rfsq_jax.policies.files import FOLDERS, load_policy
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with user_errors(COMMAND):
         contenders = line_up(config)
         figures = {each.name: offline_figures(each, config.features) for each in contenders}
-        naive, robust = (load_policy(resolve(p)) for p in (config.naive, config.robust))
+        naive, robust = (load_policy(p) for p in (config.naive, config.robust))
         actions = held_out_actions(config.features)
         evidence = swap_evidence(naive.token_decoder, robust.token_decoder, actions)
     runs: dict[str, dict[str, Any]] = {}
@@ -108,10 +108,13 @@ def line_up(config: CompareConfig) -> list[Contender]:
     """
     swapped = swap_decoder(config.naive, config.robust, config.output / "strategy_b_policy")
     found = [
-        Contender(NAIVE, resolve(config.naive), config.naive),
-        Contender(STRATEGY_A, resolve(config.robust), config.robust),
+        Contender(NAIVE, FOLDERS.find(config.naive), config.naive),
+        Contender(STRATEGY_A, FOLDERS.find(config.robust), config.robust),
         Contender(STRATEGY_B, swapped, config.naive),
-        *(Contender(path.resolve().parent.name, resolve(path), path) for path in config.others),
+        *(
+            Contender(path.resolve().parent.name, FOLDERS.find(path), path)
+            for path in config.others
+        ),
     ]
     names = [each.name for each in found]
     if len(set(names)) < len(names):

@@ -27,8 +27,7 @@ from rfsq_jax.parallel.calls import WorkerDiedError, run_all
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table, progress_bar
 
 COMMAND = "eval.failures"
 OUTPUT = "failures.json"

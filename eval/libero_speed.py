@@ -29,9 +29,8 @@ from rfsq_jax.policies import Policy
 from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table, progress_bar
 
 COMMAND = "eval.libero_speed"
 USUAL = "usual loop"

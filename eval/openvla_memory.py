@@ -20,7 +20,7 @@ from rfsq_jax.backbones.openvla.config import OPENVLA_7B
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 COMMAND = "eval.openvla_memory"
 WANTED_GIB = 4.0

@@ -47,8 +47,8 @@ from rfsq_jax.backbones.openvla.layout import random_params, unstacked
 from rfsq_jax.backbones.openvla.model import ACTION_TOKENS
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "eval.openvla_speed"
 SIZES = {"7b": {"oft": OPENVLA_OFT_7B, "base": OPENVLA_7B}, "tiny": {"oft": TINY_OFT, "base": TINY}}

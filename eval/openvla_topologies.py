@@ -27,8 +27,8 @@ from rfsq_jax.parallel.sharding import make_mesh
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "eval.openvla_topologies"
 # Name -> sizes, images, and what is computed.

@@ -22,14 +22,13 @@ from jaxtyping import Float
 from eval.benchmarks.timing import Spread, Work, busy_note, rate, ratio, repeated, take_turns
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.action_spec import LIBERO
-from rfsq_jax.data.chunks import HORIZON
+from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.options import parse
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table, progress_bar
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.step import StepTokenizer

@@ -27,9 +27,8 @@ from eval.studies.tokenizer_candidates import (
 )
 from eval.studies.tokenizer_figure import plot
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table, progress_bar
 
 COMMAND = "eval.tokenizers"
 HEADER = (

@@ -135,6 +135,6 @@ def episodes() -> list[Episode]:
 @pytest.fixture(scope="session")
 def chunks(episodes: list[Episode]) -> np.ndarray:
     """Chunks float32 [M, 8, 7] in robot units."""
-    from rfsq_jax.data.chunks import chunk_episodes
+    from rfsq_jax.data.episodes import chunk_episodes
 
     return chunk_episodes(episodes, horizon=8)

@@ -9,7 +9,7 @@ from rfsq_jax.libero.demonstrations.bundled import load_demonstrations
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.placements import official_start
 from rfsq_jax.libero.tasks import get_task
-from rfsq_jax.policies.token_policy import Observations, Policy
+from rfsq_jax.policies import Observations, Policy
 from tests.support.memory import give_back
 from train import ae, features, heads
 

@@ -53,7 +53,7 @@ def test_the_front_door_is_small():
 
 
 def test_the_bundled_tokenizer_reconstructs_bundled_actions():
-    from rfsq_jax.data.chunks import episode_chunks
+    from rfsq_jax.data.episodes import episode_chunks
     from rfsq_jax.data.errors import reconstruction_errors
     from rfsq_jax.libero.demonstrations.bundled import load_bundled
 

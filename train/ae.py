@@ -14,9 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.data.chunks import chunk_episodes
-from rfsq_jax.data.episodes import Episode
-from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.data.episodes import Episode, chunk_episodes, split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES
 from rfsq_jax.runs.options import parse_with_file, user_errors
@@ -24,8 +22,7 @@ from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
-from rfsq_jax.training.autoencoder.config import AutoencoderRun
-from rfsq_jax.training.autoencoder.training import TrainingConfig
+from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.metrics import open_writer
 

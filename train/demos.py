@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from rfsq_jax.backbones.options import BackboneOption
+from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.libero.demonstrations.bundled import write_bundle
 from rfsq_jax.libero.demonstrations.generation import (
     Recipe,
@@ -34,8 +34,8 @@ from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 from rfsq_jax.runs.checks import require, require_choice, require_positive
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "train.demos"
 

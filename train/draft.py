@@ -19,9 +19,8 @@ from rfsq_jax.policies.options import PolicyOptions
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads import evaluation
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.distillation import DraftTraining, distill
@@ -74,8 +73,7 @@ def teach(
             **(exits or {}),
         }
 
-    loop = training.loop
-    feed = Feed(train.read, len(train), training.batch_size, loop.steps_per_call, loop.seed)
+    feed = train.feed(training)
     with (
         Checkpoints(config.output / "checkpoints", BEST_METRIC) as checkpoints,
         open_writer(config.output, checkpoints.latest_step or 0) as writer,

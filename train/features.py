@@ -24,7 +24,7 @@ from rfsq_jax.runs.files import write_json
 from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers import ActionTokenizer
-from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import PolicyRun
 
 COMMAND = "train.features"
 

@@ -23,8 +23,8 @@ from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.heads import evaluation, report
 from rfsq_jax.training.heads import training as trainer
-from rfsq_jax.training.heads.config import PolicyRun
 from rfsq_jax.training.heads.data import HeadsData
+from rfsq_jax.training.heads.training import PolicyRun
 from rfsq_jax.training.metrics import open_writer
 
 COMMAND = "train.heads"

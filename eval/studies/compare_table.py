@@ -8,7 +8,7 @@ import numpy as np
 
 from eval.studies.contenders import NAIVE, STRATEGY_A, STRATEGY_B
 from rfsq_jax.evaluation.results import success_rate
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 # Where centimetres are not enough: bowls that stand on something or in a drawer; cans 63 mm wide
 # in a gripper that opens 80 mm; boxes 17 to 27 mm high, which the fingers must meet at the table.

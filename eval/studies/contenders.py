@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.policies.files import PolicyParts, load_policy, resolve, save_policy
+from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.bins import from_bins, to_bins
 from rfsq_jax.training.heads.evaluation import measure_policy
@@ -43,7 +43,7 @@ def swap_decoder(naive: Path, robust: Path, folder: Path) -> Path:
     Raises:
       ValueError: if the two tokenizers' codes do not have the same shape.
     """
-    heads, other = load_policy(resolve(naive)), load_policy(resolve(robust))
+    heads, other = load_policy(naive), load_policy(robust)
     if heads.shape.codes != other.shape.codes:
         raise ValueError(
             f"strategy B needs codes of one shape, got {heads.shape.codes} of {naive} "
@@ -60,7 +60,7 @@ def offline_figures(contender: Contender, features: Path) -> dict[str, Any]:
 
     Strategy B is held against the robust tokens, which its decoder would need.
     """
-    parts = load_policy(resolve(contender.policy))
+    parts = load_policy(contender.policy)
     figures = measure_policy(parts, features, features)
     actions = held_out_actions(features)
     back = there_and_back(contender, parts, actions)
@@ -80,7 +80,7 @@ def there_and_back(
 ) -> Float[np.ndarray, "n t a"] | None:
     """What perfect heads would do: the training targets, decoded as the policy decodes."""
     if parts.config.kind == "tokens":
-        taught = load_policy(resolve(contender.taught)).token_decoder
+        taught = load_policy(contender.taught).token_decoder
         return parts.token_decoder.decode(taught.encode(actions))
     if parts.config.kind == "bins":
         normalization, bins = parts.space.normalization, parts.config.num_bins

@@ -13,7 +13,7 @@ from eval.benchmarks.timing import Work, flops_of, repeated
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.evaluation.results import noise
 from rfsq_jax.heads.decoding import speculate_logits
-from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part, main_part
+from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part
 from rfsq_jax.heads.prediction import of_logits
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.token_policy import TokenPolicy
@@ -83,7 +83,7 @@ def count_flops(parts: PolicyParts, backbone: Backbone) -> Cost:
 
     def last(weights: Any, carry: Any, state: Any) -> Any:
         predictor, state = parts.predictor(weights[1]), parts.normalize_state(state)
-        return main_part(backbone, predictor, weights[0], carry, state)
+        return predictor.main_actions(backbone.late(weights[0], carry), state)
 
     def full(weights: Any, inputs: Any, state: Any) -> Any:
         return last(weights, backbone.early(weights[0], inputs)[1], state)

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from eval.benchmarks.timing import fastest, flops_of
 from rfsq_jax.backbones.protocol import FINAL, Depth
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig
-from rfsq_jax.backbones.small.instructions import embed_words
+from rfsq_jax.backbones.small.backbone import embed_words
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.heads.config import TrunkConfig
 from rfsq_jax.heads.trunk import Trunk
@@ -30,7 +30,7 @@ from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 
 SCENES = "scenes.npz"
 

@@ -20,11 +20,9 @@ from eval.studies.token_statistics import (
     sequence_statistics,
 )
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.data.chunks import HORIZON, episode_chunks
-from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.episodes import HORIZON, Episode, episode_chunks, split_episodes
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
-from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.backbones.options import BackboneOptions
-from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.backbones.protocol import Backbone, BackboneOptions
 from rfsq_jax.runs.checks import require_choice
 
 BACKBONES = {

@@ -8,15 +8,17 @@ Axes: B batch · C cameras · H, W image · S feature tokens · E width.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, TypeVar
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from rfsq_jax.data.observations import Observations
-from rfsq_jax.runs.checks import require_choice
+from rfsq_jax.runs.checks import require_choice, require_known
 
 EARLY = "early"
 FINAL = "final"
@@ -30,6 +32,11 @@ Inputs = dict[str, Any]
 
 Carry = Any
 """What `late` needs of `early`: arrays with a leading batch axis."""
+
+BackboneOption = bool | int | str
+"""A value on a command line or in a file."""
+
+AnyOptions = TypeVar("AnyOptions", bound="BackboneOptions")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,20 +79,51 @@ class BackboneSpec:
     blind: bool = False
 
 
-@runtime_checkable
-class Backbone(Protocol):
-    """A frozen feature extractor. Deterministic; all functions are safe to call from threads."""
+@dataclasses.dataclass(frozen=True)
+class BackboneOptions:
+    """What every backbone's options answer; its own options are the fields of a subclass."""
+
+    @classmethod
+    def of(cls: type[AnyOptions], options: Mapping[str, Any]) -> AnyOptions:
+        """From names and values.
+
+        Raises:
+          ValueError: for an option that does not exist, with a suggestion, or a bad value.
+        """
+        require_known(options, [field.name for field in dataclasses.fields(cls)], "option")
+        return cls(**options)
 
     @property
-    def spec(self) -> BackboneSpec:
-        """Shapes, preprocessing and version."""
-        ...
+    def wants_jpeg_files(self) -> bool:
+        """Whether images must be stored JPEG files, which are decoded as in its training."""
+        return False
 
-    @property
-    def params(self) -> Params:
-        """The frozen weights, apart, so that a caller places or donates them as it likes."""
-        ...
+    def require_camera_images(self) -> None:
+        """Raises a ValueError if images of a simulator or a camera cannot be used."""
 
+    def kept(self, given: Mapping[str, BackboneOption]) -> dict[str, BackboneOption]:
+        """Of the options of a training, those that a policy keeps: it will see other images."""
+        return dict(given)
+
+
+class Backbone(abc.ABC):
+    """A frozen feature extractor. Deterministic; all functions are safe to call from threads.
+
+    Attributes:
+      spec: shapes, preprocessing and version.
+      params: the frozen weights, apart, so that a caller places or donates them as it likes.
+    """
+
+    params: Params
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        self.spec = spec
+        self._run = {
+            EARLY: jax.jit(lambda params, inputs: self.early(params, inputs)[0]),
+            FINAL: jax.jit(lambda params, inputs: self.late(params, self.early(params, inputs)[1])),
+        }
+
+    @abc.abstractmethod
     def prepare(self, observations: Observations) -> Inputs:
         """Checks the inputs and turns them into arrays; runs on the host.
 
@@ -93,15 +131,14 @@ class Backbone(Protocol):
           TypeError: for a wrong dtype.
           ValueError: for a wrong shape, an empty or too long instruction, or NaN in the state.
         """
-        ...
 
+    @abc.abstractmethod
     def early(self, params: Params, inputs: Inputs) -> tuple[Float[Array, "b s e"], Carry]:
         """The first part: early features, and what `late` goes on with. Pure, for jit."""
-        ...
 
+    @abc.abstractmethod
     def late(self, params: Params, carry: Carry) -> Float[Array, "b s e"]:
         """The rest: final features. Pure, for jit."""
-        ...
 
     def embed(
         self,
@@ -110,12 +147,14 @@ class Backbone(Protocol):
         state: Float[np.ndarray, "b 8"],
         depth: str = FINAL,
     ) -> Float[Array, "b s e"]:
-        """Prepares and runs, jitted, up to `depth`.
+        """Features at a depth: prepares and runs, jitted, up to `depth`.
 
         Raises:
           TypeError, ValueError: as `prepare`; also for a depth that does not exist.
         """
-        ...
+        require_depth(depth)
+        inputs = self.prepare(Observations(images, instructions, state))
+        return self._run[depth](self.params, inputs)
 
 
 def require_depth(depth: str) -> None:

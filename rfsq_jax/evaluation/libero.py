@@ -32,8 +32,8 @@ from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import Policy
 from rfsq_jax.runs.files import remove_leftovers
-from rfsq_jax.runs.progress import progress_bar
 from rfsq_jax.runs.results import RESULTS, claim_folder, write_results
+from rfsq_jax.runs.terminal import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)

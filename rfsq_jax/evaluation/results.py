@@ -18,7 +18,7 @@ from rfsq_jax.libero.tasks import Task
 from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.intervals import wilson
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 PROFILE, ERRORS = "profile.json", "errors.json"
 PARTS = ("render", "physics", "policy", "reset", "video")

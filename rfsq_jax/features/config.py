@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rfsq_jax.backbones import backbone_options
-from rfsq_jax.backbones.options import BackboneOption, BackboneOptions
-from rfsq_jax.data.chunks import HORIZON
+from rfsq_jax.backbones.protocol import BackboneOption, BackboneOptions
+from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.runs.checks import require, require_choice, require_positive
 
 FeatureDtype = Literal["float16", "bfloat16"]

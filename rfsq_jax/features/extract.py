@@ -38,7 +38,7 @@ from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.parallel.calls import Caller, WorkerDiedError
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.runs.files import remove_leftovers
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 
 Images = UInt8[np.ndarray, "m c h w 3"]
 Features = dict[str, Float[np.ndarray, "m _ _"]]

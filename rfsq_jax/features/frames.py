@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from rfsq_jax.data.chunks import episode_chunks
-from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.episodes import Episode, episode_chunks, split_episodes
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.data.readers.rlds import LIBERO, read_shard
 from rfsq_jax.data.readers.tfds import find_shards, is_tfds
-from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.libero.demonstrations.bundled import load_demonstrations
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rfsq_jax.backbones.protocol import DEPTHS, BackboneSpec, Depth, require_depth
-from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.action_space import ActionSpace, Normalization
 from rfsq_jax.features.shards import DTYPES, check_shard, open_features, read_columns
 from rfsq_jax.runs.files import read_json
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rfsq_jax.backbones.protocol import Backbone, Carry, Inputs, Params
 from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.runs.checks import require
 
 NEVER = float(np.finfo(np.float32).max)
 """A threshold that no confidence reaches; finite, so that JSON can hold it."""
@@ -97,7 +98,7 @@ def early_exit(
     exited = sure >= threshold
 
     def stay(rows: tuple[Carry, Array]) -> Float[Array, "n t a"]:
-        return main_part(backbone, predictor, params, *rows)
+        return predictor.main_actions(backbone.late(params, rows[0]), rows[1])
 
     actions = run_where(~exited, stay, (carry, jnp.asarray(state)), drafted, block)
     return EarlyExit(actions, exited, sure)
@@ -114,17 +115,6 @@ def draft_part(
     features, carry = backbone.early(params, inputs)
     logits = predictor.heads.draft(features, state)
     return predictor.prefix_actions(logits), predictor.confidence(logits), carry
-
-
-def main_part(
-    backbone: Backbone,
-    predictor: Predictor,
-    params: Params,
-    carry: Carry,
-    state: Float[AnyArray, "b 8"],
-) -> Float[Array, "b t a"]:
-    """What runs for samples that stay: late part and main head."""
-    return predictor.main_actions(backbone.late(params, carry), state)
 
 
 def run_where(
@@ -146,8 +136,7 @@ def run_where(
     Raises:
       ValueError: if `block` is below 1.
     """
-    if block < 1:
-        raise ValueError(f"block must be at least 1, got {block}")
+    require(block >= 1, "block", "at least 1", block)
     size = len(needed)
     block = min(block, size)
     order = jnp.argsort(~needed, stable=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,9 +12,8 @@ from jaxtyping import Array
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.heads.action_heads import BinHead, RegressionHead
 from rfsq_jax.heads.config import CodeShape, HeadsConfig
-from rfsq_jax.heads.parallel import DraftHead, MainHead
+from rfsq_jax.heads.parallel import ActionHead, DraftHead, MainHead
 from rfsq_jax.runs.trees import Params
 
 
@@ -42,8 +40,8 @@ class HeadsShape:
         cls, spec: BackboneSpec, space: ActionSpace, tokens: CodeShape | None = None
     ) -> HeadsShape:
         """For a backbone, an action space and, if tokens are predicted, their shape."""
-        depths: Mapping[str, Depth] = spec.depths
-        return cls(depths[EARLY], depths[FINAL], space.horizon, space.action_dim, tokens)
+        early, final = spec.depths[EARLY], spec.depths[FINAL]
+        return cls(early, final, space.horizon, space.action_dim, tokens)
 
     @property
     def codes(self) -> CodeShape:
@@ -82,15 +80,12 @@ def bind(config: HeadsConfig, shape: HeadsShape, params: Params) -> Heads:
     return nnx.merge(graph, filled)
 
 
-def _main(
-    config: HeadsConfig, shape: HeadsShape, rngs: nnx.Rngs
-) -> MainHead | BinHead | RegressionHead:
-    horizon, action_dim = shape.horizon, shape.action_dim
+def _main(config: HeadsConfig, shape: HeadsShape, rngs: nnx.Rngs) -> MainHead | ActionHead:
     if config.kind == "tokens":
         return MainHead(config.main, shape.final, shape.codes, rngs=rngs)
-    if config.kind == "regression":
-        return RegressionHead(config.main, shape.final, horizon, action_dim, rngs=rngs)
-    return BinHead(config.main, shape.final, horizon, action_dim, config.num_bins, rngs=rngs)
+    outputs = () if config.kind == "regression" else (config.num_bins,)
+    sizes = (shape.final, shape.horizon, shape.action_dim, outputs)
+    return ActionHead(config.main, *sizes, rngs=rngs)
 
 
 @functools.lru_cache

@@ -1,10 +1,15 @@
-"""The heads that predict codes: main, all layers coarse to fine, and draft, the first layers only.
+"""The heads, all on one trunk; each predicts a whole chunk at once.
+
+Of codes: main, all layers coarse to fine, and draft, the first layers only. To be beaten: 256 bins
+per value, and continuous L1 regression.
 
 Axes: B batch · T steps of a chunk · D latent dims · L residual layers, of which P coarse ·
-K levels · S feature tokens · E their width · H hidden.
+K levels or bins · A action dims · S feature tokens · E their width · H hidden.
 """
 
 from __future__ import annotations
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +31,8 @@ class MainHead(nnx.Module):
         width, dtype = config.width, jnp.dtype(config.dtype)
         self.codes = codes
         self.trunk = Trunk(config, depth, codes.horizon, rngs=rngs)
-        self.coarse_out = nnx.Linear(width, codes.dim * codes.coarse * codes.num_levels, rngs=rngs)
         tokens = codes.dim * codes.coarse * codes.num_levels
+        self.coarse_out = nnx.Linear(width, tokens, rngs=rngs)
         self.embedding = nnx.Linear(tokens, width, dtype=dtype, rngs=rngs)
         self.fine_norm = nnx.LayerNorm(width, rngs=rngs)
         self.fine_mlp = Mlp(width, 2 * config.mlp_ratio * width, width, dtype, rngs=rngs)
@@ -77,3 +82,32 @@ def _logits(
 ) -> Float[Array, "b t d l k"]:
     shape = (*flat.shape[:2], codes.dim, layers, codes.num_levels)
     return flat.astype(jnp.float32).reshape(shape)
+
+
+class ActionHead(nnx.Module):
+    """What every action value is read off, all at once, to compare with.
+
+    `outputs` is () for the normalised actions, trained on absolute error as OpenVLA-OFT is (arXiv
+    2502.19645), or (K,) for logits of uniform bins (RT-2, OpenVLA).
+    """
+
+    def __init__(
+        self,
+        config: TrunkConfig,
+        depth: Depth,
+        horizon: int,
+        action_dim: int,
+        outputs: tuple[int, ...],
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.shape = (action_dim, *outputs)
+        self.trunk = Trunk(config, depth, horizon, rngs=rngs)
+        self.out = nnx.Linear(config.width, math.prod(self.shape), rngs=rngs)
+
+    def __call__(
+        self, features: Float[AnyArray, "b s e"], state: Float[AnyArray, "b 8"]
+    ) -> Float[Array, "b t a *outputs"]:
+        """Features and normalised state -> normalised actions, or logits of their bins."""
+        flat = self.out(self.trunk(features, state)).astype(jnp.float32)
+        return flat.reshape(*flat.shape[:2], *self.shape)

@@ -71,7 +71,7 @@ class Predictor:
 
     def prefix_actions(self, logits: Float[Array, "b t d p k"]) -> Float[Array, "b t a"]:
         """What a policy takes of the logits of the coarse layers alone."""
-        return prefix_actions(self.code_decoder, logits, self.point_estimate)
+        return jnp.asarray(of_draft(self.code_decoder, logits).actions(self.point_estimate))
 
     def confidence(self, logits: Float[Array, "b t d p k"]) -> Float[Array, " b"]:
         """How sure the coarse layers are, see `confidence`."""
@@ -87,8 +87,10 @@ class Predictor:
 
 def of_draft(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Prediction:
     """Logits of the coarse layers -> both estimates, each with the mean of what is left."""
-    mode, mean = (prefix_actions(decoder, logits, each) for each in ("mode", "mean"))
-    return Prediction(mode, mean, jnp.argmax(logits, axis=-1))
+    codes = jnp.argmax(logits, axis=-1)
+    levels = (codes.astype(jnp.float32), mean_levels(logits))
+    mode, mean = (decoder.mean_actions(each) for each in levels)
+    return Prediction(mode, mean, codes)
 
 
 def of_logits(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:
@@ -102,16 +104,6 @@ def mean_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     """The mean level of each predicted distribution."""
     levels = jnp.arange(logits.shape[-1], dtype=logits.dtype)
     return jnp.einsum("...k,k->...", jax.nn.softmax(logits), levels)
-
-
-def prefix_actions(
-    decoder: Decoder, logits: Float[Array, "b t d p k"], point_estimate: PointEstimate
-) -> Float[Array, "b t a"]:
-    """Normalised actions of the coarse layers and the mean of what they leave over."""
-    levels = mean_levels(logits)
-    if point_estimate == "mode":
-        levels = jnp.argmax(logits, axis=-1).astype(jnp.float32)
-    return decoder.mean_actions(levels)
 
 
 def confidence(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Float[Array, " b"]:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.rfsq import RFSQConfig
-from rfsq_jax.rfsq.checks import require_codes
+from rfsq_jax.rfsq.config import require_codes
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.trees import flatten, require_same, unflatten

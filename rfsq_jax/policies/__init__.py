@@ -3,9 +3,8 @@
 protocol       `Policy`: observations in, action chunks out
 token_policy   heads on a frozen backbone
 openvla        OpenVLA and OpenVLA-OFT with their own heads
-loading        by name or folder
 files          a policy on disk
-options        which policy a command takes
+options        by name or folder; which policy a command takes
 """
 
 from rfsq_jax.data.observations import Observations

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rfsq_jax.backbones.options import BackboneOption
-from rfsq_jax.backbones.protocol import Depth
+from rfsq_jax.backbones.protocol import BackboneOption, Depth
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
@@ -28,21 +25,12 @@ from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import primary_path, read_json, write_json
 from rfsq_jax.runs.trees import Params
-from rfsq_jax.runs.weight_files import (
-    WEIGHTS,
-    check_shapes,
-    check_version,
-    find_folder,
-    read_weights,
-    write_weights,
-)
+from rfsq_jax.runs.weight_files import WEIGHTS, WeightFolders, check_shapes
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
-FORMAT_VERSION = 2
-DESCRIPTION, TOKENIZER = "policy.json", "tokenizer"
-BUNDLED = Path(str(resources.files("rfsq_jax") / "bundled" / "policies"))
+FOLDERS = WeightFolders("policy", newest=2, bundled="policies")
+TOKENIZER = "tokenizer"
 ESTIMATES = {"argmax": "mode", "expected": "mean"}
 """What the first format called point estimates."""
 
@@ -101,29 +89,17 @@ class PolicyParts:
         return proprio.normalize(self.statistics, state)
 
 
-def resolve(path_or_name: str | Path) -> Path:
-    """Returns the folder of a bundled name or a path that holds a policy.
-
-    Raises:
-      FileNotFoundError: if there is none; it lists the bundled names.
-    """
-    return find_folder(path_or_name, BUNDLED, DESCRIPTION, "policy")
-
-
 def save_policy(folder: Path, parts: PolicyParts) -> None:
     """Writes the folder; on any error nothing is left under its name."""
-    with primary_path(folder) as temporary:
-        temporary.mkdir()
-        weights = write_weights(temporary, parts.params)
+    with FOLDERS.writing(folder, describe(parts), parts.params) as temporary:
         if parts.tokenizer is not None:
             parts.tokenizer.save_pretrained(temporary / TOKENIZER)
-        write_json(temporary / DESCRIPTION, {**describe(parts), "weights_sha256": weights})
 
 
 def describe(parts: PolicyParts) -> dict[str, Any]:
     """What policy.json says, but the hash of the weights."""
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FOLDERS.newest,
         "backbone": {
             "name": parts.backbone,
             "version": parts.backbone_version,
@@ -137,21 +113,21 @@ def describe(parts: PolicyParts) -> dict[str, Any]:
     }
 
 
-def load_policy(folder: Path) -> PolicyParts:
-    """Reads what `save_policy` wrote.
+def load_policy(path_or_name: str | Path) -> PolicyParts:
+    """Reads what `save_policy` wrote, from a path, or a bundled one by name.
 
     Raises:
+      FileNotFoundError: if there is none; it lists the bundled names.
       ValueError: if a file is damaged, does not fit the config, or is of a newer format.
     """
-    description = read_json(folder / DESCRIPTION)
-    check_version(folder / DESCRIPTION, description, FORMAT_VERSION, "policy")
+    folder = FOLDERS.find(path_or_name)
+    description, params = FOLDERS.read(folder)
     tokenizer = None
     if (folder / TOKENIZER).is_dir():
         tokenizer = ActionTokenizer.from_pretrained(folder / TOKENIZER)
     if description["format_version"] == 1:
         description = _of_first_format(description, tokenizer)
     config, shape = _config(description["config"]), _shape(description["shape"])
-    params = jax.tree.map(jnp.asarray, read_weights(folder, description["weights_sha256"]))
     wanted = jax.eval_shape(lambda: network.init(config, shape, jax.random.key(0)))
     check_shapes(folder / WEIGHTS, wanted, params)
     state = {name: np.asarray(v, np.float32) for name, v in description["state"].items()}

@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,13 +18,9 @@ from jaxtyping import Array, Float
 
 from rfsq_jax.backbones.openvla import model
 from rfsq_jax.backbones.openvla.backbone import BASE, OFT, OpenVLABackbone
-from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.openvla.prompts import decode_actions
 from rfsq_jax.backbones.openvla.statistics import EPSILON
 from rfsq_jax.backbones.protocol import Inputs
-from rfsq_jax.data.observations import Observations
-from rfsq_jax.libero.tasks import data_set
-from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.protocol import Policy
 
 ORIGINALS = (BASE, OFT)
@@ -33,6 +28,8 @@ ORIGINALS = (BASE, OFT)
 
 class OpenVLAPolicy(Policy):
     """Implements `Policy` with the model's own head: OFT's eight steps, or the base model's one.
+
+    The gripper is -1 (open) or +1 (close).
 
     Attributes:
       model: the backbone, whose statistics also turn what it says into robot units.
@@ -54,32 +51,13 @@ class OpenVLAPolicy(Policy):
                 f"got blind {options.blind} and features {options.features!r}"
             )
         self.backbone = self.model = backbone
-        self._statistics = backbone.statistics
-        self._answer = jax.jit(_l1_chunk(backbone) if backbone.config.oft else _tokens(backbone))
-
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        checkpoint: str | Path | None,
-        suites: Sequence[str],
-        options: Mapping[str, Any],
-    ) -> OpenVLAPolicy:
-        """Loads a checkpoint; see `Policy.from_pretrained`."""
-        if "statistics" not in options and suites:
-            options = {**options, "statistics": data_set(suites)}
-        given = OpenVLAOptions.of(options)
-        given.require_camera_images()
-        return cls(OpenVLABackbone(name, given, checkpoint))
+        self._statistics, oft = backbone.statistics, backbone.config.oft
+        self.horizon, self.kind = (oft.horizon, "l1") if oft else (1, "tokens")
+        self._answer = jax.jit(_l1_chunk(backbone) if oft else _tokens(backbone))
 
     def describe(self) -> dict[str, Any]:
         """What a run's results say of it."""
         return super().describe() | {"statistics": self.model.options.statistics}
-
-    @property
-    def horizon(self) -> int:
-        """Steps T of a chunk."""
-        return self.model.config.oft.horizon if self.model.config.oft else 1
 
     @property
     def version(self) -> str:
@@ -89,26 +67,12 @@ class OpenVLAPolicy(Policy):
         text = f"{self.backbone.spec.version} {json.dumps(known, sort_keys=True)}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
-    def kind(self) -> str:
-        """What the model's own head gives: "l1" actions or "tokens"."""
-        return "l1" if self.model.config.oft else "tokens"
-
-    def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
-        """Returns a chunk for every environment: float32 [B, T, A], robot units.
-
-        The gripper is -1 (open) or +1 (close).
-
-        Raises:
-          TypeError, ValueError: for observations of wrong dtype, shape or content.
-        """
-        inputs = self.backbone.prepare(observations)
-        answer = self.answer(jax.tree.map(pad_rows, inputs))
-        return self._to_robot(np.asarray(answer)[: len(observations.state)])
-
     def answer(self, inputs: Inputs) -> Array:
         """Prepared inputs -> OFT's normalised actions [B, T, A], or the base's tokens [B, K]."""
         return self._answer(self.backbone.params, inputs)
+
+    def _chunks(self, inputs: Inputs, state: Float[np.ndarray, "b 8"]) -> np.ndarray:
+        return self._to_robot(np.asarray(self.answer(inputs)))
 
     def _to_robot(self, answer: np.ndarray) -> Float[np.ndarray, "b t a"]:
         if self.model.config.oft:

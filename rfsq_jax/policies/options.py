@@ -1,16 +1,21 @@
-"""Which policy a command takes: the same options in all of them."""
+"""Policies by name or folder, and the options by which every command takes one."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from rfsq_jax.backbones.options import BackboneOption
-from rfsq_jax.policies.files import resolve
-from rfsq_jax.policies.openvla import ORIGINALS
+from rfsq_jax import backbones
+from rfsq_jax.backbones.openvla.backbone import OpenVLABackbone
+from rfsq_jax.backbones.protocol import Backbone, BackboneOption
+from rfsq_jax.libero.tasks import data_set
+from rfsq_jax.policies.files import FOLDERS, load_policy
+from rfsq_jax.policies.openvla import ORIGINALS, OpenVLAPolicy
 from rfsq_jax.policies.protocol import Mode, Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
+from rfsq_jax.runs.checks import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +36,7 @@ class PolicyOptions:
     def require_files(self) -> None:
         """Raises a FileNotFoundError if there is no such policy; loads nothing."""
         if self.policy not in ORIGINALS:
-            resolve(self.policy)
+            FOLDERS.find(self.policy)
 
     def load(self, mode: Mode = "greedy", suites: Sequence[str] = ()) -> Policy:
         """Loads it; see `Policy.from_pretrained`, whose errors it raises."""
@@ -57,3 +62,39 @@ class PolicyOptions:
         if not isinstance(policy, TokenPolicy) or policy.parts.config.draft is None:
             raise ValueError(f"{expected}, got kind {policy.kind!r} without one: {self.policy}")
         return policy
+
+
+def load(
+    path_or_name: str | Path,
+    checkpoint: str | Path | None,
+    mode: Mode,
+    backbone: Backbone | None,
+    suites: Sequence[str],
+    backbone_options: Mapping[str, Any],
+) -> Policy:
+    """See `Policy.from_pretrained`."""
+    if str(path_or_name) in ORIGINALS:
+        require(mode == "greedy", "mode", f"greedy for {path_or_name}", mode)
+        if "statistics" not in backbone_options and suites:
+            backbone_options = {**backbone_options, "statistics": data_set(suites)}
+        original = camera_backbone(str(path_or_name), backbone_options, checkpoint)
+        assert isinstance(original, OpenVLABackbone), "what originals are registered with"
+        return OpenVLAPolicy(original)
+    parts = load_policy(path_or_name)
+    if backbone is None:
+        options = {**parts.backbone_options, **backbone_options}
+        backbone = camera_backbone(parts.backbone, options, checkpoint)
+    return TokenPolicy(parts, backbone, mode)
+
+
+def camera_backbone(
+    name: str, options: Mapping[str, Any], checkpoint: str | Path | None
+) -> Backbone:
+    """A backbone for images of a simulator or a camera.
+
+    Raises:
+      ValueError: for an unknown backbone or option, or one that does not suit such images.
+    """
+    parsed = backbones.backbone_options(name, options)
+    parsed.require_camera_images()
+    return backbones.make_backbone(name, parsed, checkpoint)

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
-from rfsq_jax.backbones.protocol import Backbone
+from rfsq_jax.backbones.protocol import Backbone, Inputs
 from rfsq_jax.data.observations import Observations
+from rfsq_jax.parallel.batching import pad_rows
 
 Mode = Literal["greedy", "speculative", "early_exit"]
 
@@ -28,8 +30,12 @@ class Policy(abc.ABC):
       backbone: the frozen backbone.
       mode: how tokens are decoded: "greedy"; "speculative", which gives the same actions; or
         "early_exit", which stops after the early part of the backbone where the draft head is sure.
+      horizon: steps T of a chunk.
+      kind: what its heads predict: "tokens", "bins", "regression"; of an original OFT "l1".
     """
 
+    horizon: int
+    kind: str
     backbone: Backbone
     mode: Mode = "greedy"
 
@@ -60,31 +66,15 @@ class Policy(abc.ABC):
           ValueError: if the files are damaged, of a newer format or of another backbone, do not
             allow the mode, or an option does not suit.
         """
-        from rfsq_jax.policies import loading
+        from rfsq_jax.policies import options
 
-        policy = loading.load(
-            path_or_name,
-            checkpoint=checkpoint,
-            mode=mode,
-            backbone=backbone,
-            suites=suites,
-            backbone_options=backbone_options or {},
-        )
+        given = backbone_options or {}
+        policy = options.load(path_or_name, checkpoint, mode, backbone, suites, given)
         if not isinstance(policy, cls):
             raise ValueError(
                 f"{path_or_name} must be a {cls.__name__}, got {type(policy).__name__}"
             )
         return policy
-
-    @property
-    @abc.abstractmethod
-    def horizon(self) -> int:
-        """Steps T of a chunk."""
-
-    @property
-    @abc.abstractmethod
-    def kind(self) -> str:
-        """What its heads predict: "tokens", "bins", "regression"."""
 
     @property
     @abc.abstractmethod
@@ -96,13 +86,19 @@ class Policy(abc.ABC):
         """Whether it is a control that sees no images."""
         return self.backbone.spec.blind
 
-    @abc.abstractmethod
     def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
-        """Returns a chunk for every environment: float32 [B, T, A], robot units.
+        """Returns a chunk for every environment: float32 [B, T, A], what the robot takes.
 
         Raises:
           TypeError, ValueError: for observations of wrong dtype, shape or content.
         """
+        inputs = self.backbone.prepare(observations)
+        state = np.asarray(observations.state, np.float32)
+        return self._chunks(*jax.tree.map(pad_rows, (inputs, state)))[: len(state)]
+
+    @abc.abstractmethod
+    def _chunks(self, inputs: Inputs, state: Float[np.ndarray, "b 8"]) -> np.ndarray:
+        """What `act` returns, of prepared inputs and as many states."""
 
     def describe(self) -> dict[str, Any]:
         """What a run's results say of it."""

@@ -15,12 +15,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from rfsq_jax.backbones.protocol import Backbone
-from rfsq_jax.data.observations import Observations
+from rfsq_jax.backbones.protocol import Backbone, Inputs
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, early_exit
 from rfsq_jax.heads.prediction import of_logits
-from rfsq_jax.parallel.batching import pad_rows
 from rfsq_jax.policies.files import PolicyParts, describe, save_policy
 from rfsq_jax.policies.protocol import Mode, Policy
 from rfsq_jax.runs.checks import require_choice
@@ -56,21 +54,12 @@ class TokenPolicy(Policy):
         self.parts = parts
         self.backbone = backbone
         self.mode = mode
+        self.horizon, self.kind = parts.shape.horizon, parts.config.kind
         self._act = jax.jit(_actor(backbone, parts, mode))
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes heads and tokenizer, not the backbone; the folder is whole or absent."""
         save_policy(Path(path), self.parts)
-
-    @property
-    def horizon(self) -> int:
-        """Steps T of a chunk."""
-        return self.parts.shape.horizon
-
-    @property
-    def kind(self) -> str:
-        """What its heads predict."""
-        return self.parts.config.kind
 
     @property
     def blind(self) -> bool:
@@ -87,18 +76,10 @@ class TokenPolicy(Policy):
             digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
 
-    def act(self, observations: Observations) -> Float[np.ndarray, "b t a"]:
-        """Returns a chunk for every environment: float32 [B, T, A], what the robot takes.
-
-        Raises:
-          TypeError, ValueError: for observations of wrong dtype, shape or content.
-        """
-        inputs = self.backbone.prepare(observations)
-        state = np.asarray(observations.state, np.float32)
-        padded = jax.tree.map(pad_rows, (inputs, state))
-        values = self._act(self.backbone.params, self.parts.params, *padded)
-        space, values = self.parts.space, np.asarray(values)[: len(state)]
-        return space.spec.to_robot(space.normalization.denormalize(values))
+    def _chunks(self, inputs: Inputs, state: Float[np.ndarray, "b 8"]) -> np.ndarray:
+        values = self._act(self.backbone.params, self.parts.params, inputs, state)
+        space = self.parts.space
+        return space.spec.to_robot(space.normalization.denormalize(np.asarray(values)))
 
 
 def _actor(backbone: Backbone, parts: PolicyParts, mode: Mode) -> Callable[..., Array]:

@@ -16,13 +16,15 @@ the compiler's choice of fused or separate multiply-add cannot change a value be
 Axes: ... any leading axes · D latent dims · L residual layers · K levels.
 """
 
-from rfsq_jax.rfsq.checks import check_codes, check_latents, require_codes
 from rfsq_jax.rfsq.config import (
     CONDITIONING_NAMES,
     Conditioning,
     RFSQConfig,
     Statistics,
+    check_codes,
+    check_latents,
     config_from_reference,
+    require_codes,
 )
 from rfsq_jax.rfsq.core import (
     calibrate,

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from rfsq_jax.rfsq.checks import check_codes, check_latents
-from rfsq_jax.rfsq.config import RFSQConfig
+from rfsq_jax.rfsq.config import RFSQConfig, check_codes, check_latents
 from rfsq_jax.rfsq.layers import (
     AnyArray,
     RFSQState,

@@ -45,7 +45,7 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
-        "machine": _machine(),
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
     }
     with primary_path(path) as temporary:
         write_json(temporary, results)
@@ -89,7 +89,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _machine() -> dict[str, Any]:
-    return {"system": platform.platform(), "cores": os.cpu_count()}

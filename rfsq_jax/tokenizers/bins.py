@@ -75,10 +75,6 @@ class BinTokenizer(ActionTokenizer):
         """The number of bins."""
         return {"num_bins": self.num_bins}
 
-    def arrays(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
     @property
     def vocab_size(self) -> int:
         """How many bins there are."""

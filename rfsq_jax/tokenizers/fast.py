@@ -136,10 +136,6 @@ class FastTokenizer(ActionTokenizer):
             "bpe": json.loads(self._bpe.to_str()),
         }
 
-    def arrays(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
     @property
     def vocab_size(self) -> int:
         """Ids in use: the alphabet and the merges."""

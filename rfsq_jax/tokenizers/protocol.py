@@ -1,7 +1,7 @@
 """What an action tokenizer is: numpy in and out, robot units, whatever its kind.
 
-A kind is one file with a subclass, and one line in `registry`. Everything above (heads, features,
-policies, training) knows this class only.
+A kind is one file with a subclass, and one line in `tokenizers.KINDS`. Everything above (heads,
+features, policies, training) knows this class only.
 
 Axes: B chunks · T steps of a chunk · A action dims · D latent dims · L layers · K levels.
 """
@@ -21,9 +21,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.action_space import ActionSpace, Normalization
 from rfsq_jax.data.action_spec import ActionSpec
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require_known
 from rfsq_jax.runs.trees import flatten
@@ -58,7 +57,7 @@ class ActionTokenizer(abc.ABC):
     Load one by name or folder with `from_pretrained`, or make one of chunks with `fit`.
 
     Attributes:
-      kind: what `registry` knows it by.
+      kind: what `tokenizers.KINDS` knows it by.
       space: steps of a chunk, meaning of the dims, normalisation.
     """
 
@@ -77,7 +76,7 @@ class ActionTokenizer(abc.ABC):
         """
         from rfsq_jax.tokenizers import files
 
-        tokenizer = files.load_folder(files.resolve(path_or_name))
+        tokenizer = files.load_folder(path_or_name)
         if not isinstance(tokenizer, cls):
             wanted, got = getattr(cls, "kind", "any"), tokenizer.kind
             raise ValueError(
@@ -104,14 +103,14 @@ class ActionTokenizer(abc.ABC):
 
         Args:
           actions: float [B, T, A], robot units.
-          kind: one of `registry.kinds()`, by default "step"; a subclass knows its own.
+          kind: one of `tokenizers.kinds()`, by default "step"; a subclass knows its own.
           spec: what the dims mean; by default LIBERO's for 7 dims, dims of unknown meaning else.
           options: of that kind, see its `fit_chunks`.
 
         Raises:
           TypeError, ValueError: on bad actions, an unknown kind, or options that do not suit it.
         """
-        from rfsq_jax.tokenizers.registry import tokenizer_class
+        from rfsq_jax.tokenizers import tokenizer_class
 
         chosen = tokenizer_class(kind or getattr(cls, "kind", "step"))
         if not issubclass(chosen, cls):
@@ -145,9 +144,9 @@ class ActionTokenizer(abc.ABC):
     def config_dict(self) -> dict[str, Any]:
         """What tokenizer.json keeps besides kind and space: JSON-compatible."""
 
-    @abc.abstractmethod
     def arrays(self) -> dict[str, Any]:
-        """What weights.npz keeps: nested dicts of arrays."""
+        """What weights.npz keeps: nested dicts of arrays; none by default."""
+        return {}
 
     @property
     @abc.abstractmethod

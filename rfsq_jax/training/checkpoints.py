@@ -15,7 +15,7 @@ from rfsq_jax.runs.trees import require_same, shapes_of
 STATE = "state"
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints of one run's folder; a save is whole or absent, whenever the process dies.
 
     Args:
@@ -37,9 +37,6 @@ class Checkpoints:
         except json.JSONDecodeError as error:
             message = f"a checkpoint in {self._folder} is damaged ({error}); remove its folder"
             raise ValueError(message) from error
-
-    def __enter__(self) -> Checkpoints:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._orbax.close()
@@ -76,7 +73,9 @@ class Checkpoints:
                 raise ValueError("its arrays cannot be listed")
         where = f"{self._folder}, step {step} was saved by another configuration"
         require_same(where, shapes_of(like), shapes_of(saved), limit=5)
-        abstract = jax.tree.map(_abstract, like)
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
+        )
         with self._named_errors(step):
             return self._orbax.load(step, abstract, checkpointable_name=STATE)
 
@@ -89,8 +88,3 @@ class Checkpoints:
                 f"the checkpoint of step {step} in {self._folder} is damaged ({error}); "
                 "remove that folder to resume from an earlier one"
             ) from error
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    """The shape, dtype and placement of an array."""
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)

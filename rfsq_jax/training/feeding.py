@@ -15,6 +15,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
+from rfsq_jax.runs.checks import require, require_positive
+
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
@@ -35,13 +37,9 @@ class Feed:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.num_rows < 1:
-            raise ValueError(f"num_rows must be at least 1, got {self.num_rows}")
-        if self.batch_size % jax.process_count():
-            raise ValueError(
-                f"batch_size must be a multiple of the {jax.process_count()} processes, "
-                f"got {self.batch_size}"
-            )
+        require_positive(self, "num_rows")
+        wanted = f"a multiple of the {jax.process_count()} processes"
+        require(self.batch_size % jax.process_count() == 0, "batch_size", wanted, self.batch_size)
 
     def rows(self, first_step: int) -> Int[np.ndarray, "m b"]:
         """The rows of the call that begins at `first_step`."""

@@ -11,8 +11,8 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,10 @@ from jaxtyping import Array
 
 from rfsq_jax.parallel import sharding
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed, prefetch
-from rfsq_jax.training.metrics import MetricWriter
+from rfsq_jax.training.metrics import MetricWriter, Writers
 from rfsq_jax.training.state import TrainState
 
 Metrics = dict[str, Array]
@@ -57,18 +57,31 @@ class LoopConfig:
             )
 
 
+class RunOptions(TypedDict, total=False):
+    """What every training takes besides what it trains.
+
+    Attributes:
+      mesh: the devices; all by default.
+      description: what the progress bar says.
+      checkpoints: where to save and resume; nothing is saved without it.
+      writer: where the curves go.
+    """
+
+    mesh: Mesh | None
+    description: str
+    checkpoints: Checkpoints | None
+    writer: MetricWriter | None
+
+
 def train_on_mesh(
     update: Update,
     state: TrainState,
     data: Any,
     *,
     config: LoopConfig,
-    mesh: Mesh,
     rules: sharding.Rules = sharding.REPLICATED,
-    description: str,
     evaluate: Evaluate,
-    checkpoints: Checkpoints | None = None,
-    writer: MetricWriter | None = None,
+    **run: Unpack[RunOptions],
 ) -> TrainState:
     """Runs `config.steps` steps, or those that are left since the latest checkpoint.
 
@@ -78,16 +91,15 @@ def train_on_mesh(
       data: arrays that every step may read, the same on every process; or a `Feed`, and then each
         step reads its own batch.
       config: how long.
-      mesh: the devices.
       rules: where parameters live; a batch is split by `update` itself.
-      description: what the progress bar says.
       evaluate: figures of a state; those of the checkpoints' metric choose the best.
-      checkpoints: where to save and resume; nothing is saved without it.
-      writer: where the curves go.
+      run: see `RunOptions`.
 
     Raises:
       FloatingPointError: as soon as a metric is NaN or inf; nothing of it is saved.
     """
+    mesh = run.get("mesh") or sharding.make_mesh()
+    checkpoints, writer = run.get("checkpoints"), run.get("writer") or Writers(())
     state = sharding.place(state, mesh, rules)
     fed = isinstance(data, Feed)
     if not fed:
@@ -95,25 +107,27 @@ def train_on_mesh(
     if checkpoints is not None and checkpoints.latest_step is not None:
         state = checkpoints.restore(checkpoints.latest_step, state)
     start = int(state.step)
-    run = steps_runner(update, config.steps_per_call, fed=fed)
+    advance = steps_runner(update, config.steps_per_call, fed=fed)
     key = sharding.place(
         jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED
     )
     pending: tuple[int, Metrics] | None = None
     calls = range(start, config.steps, config.steps_per_call)
     reads = prefetch(data, calls, mesh) if fed else itertools.repeat(data)
-    with progress_bar(config.steps, description, "step", initial=start) as bar:
+    with progress_bar(config.steps, run.get("description", ""), "step", initial=start) as bar:
         for step, read in zip(calls, reads, strict=False):
-            state, metrics = run(state, read, key)
-            _write(writer, pending)
-            pending = (step + config.steps_per_call, metrics)
+            state, metrics = advance(state, read, key)
+            if pending is not None:
+                _write(writer, *pending)
+            taken = step + config.steps_per_call
+            pending = (taken, metrics)
             bar.update(config.steps_per_call)
-            if _evaluates_after(pending[0], config):
-                bar.set_postfix_str(f"loss {_write(writer, pending)['loss']:.2e}")
+            if taken % config.evaluate_every == 0 or taken == config.steps:
+                bar.set_postfix_str(f"loss {_write(writer, *pending)['loss']:.2e}")
                 pending = None
-                _evaluate_and_save(
-                    step + config.steps_per_call, state, evaluate, checkpoints, writer
-                )
+                figures = _write(writer, taken, evaluate(state))
+                if checkpoints is not None:
+                    checkpoints.save(taken, state, figures)
     return state
 
 
@@ -138,41 +152,14 @@ def steps_runner(
     return run
 
 
-def _evaluates_after(step: int, config: LoopConfig) -> bool:
-    return step % config.evaluate_every == 0 or step == config.steps
-
-
-def _evaluate_and_save(
-    step: int,
-    state: TrainState,
-    evaluate: Evaluate,
-    checkpoints: Checkpoints | None,
-    writer: MetricWriter | None,
-) -> None:
-    figures = evaluate(state)
-    _require_finite(step, figures)
-    if writer is not None:
-        writer.write(step, figures)
-    if checkpoints is not None:
-        checkpoints.save(step, state, figures)
-
-
-def _write(writer: MetricWriter | None, pending: tuple[int, Metrics] | None) -> dict[str, float]:
-    """Fetches metrics one call after they were asked for, so that the device never waits."""
-    if pending is None:
-        return {}
-    step, metrics = pending
+def _write(writer: MetricWriter, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Fetches what is written; of a step one call later, so that the device never waits."""
     scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    _require_finite(step, scalars)
-    if writer is not None:
-        writer.write(step, scalars)
-    return scalars
-
-
-def _require_finite(step: int, scalars: dict[str, float]) -> None:
     bad = [name for name, value in scalars.items() if not math.isfinite(value)]
     if bad:
         raise FloatingPointError(
             f"{', '.join(bad)} became NaN or inf in the steps up to {step}; "
             "the last good checkpoint is kept; lower the learning rate and run again"
         )
+    writer.write(step, scalars)
+    return scalars

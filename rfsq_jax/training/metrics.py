@@ -56,7 +56,7 @@ class Writers:
             writer.write(step, scalars)
 
 
-class FileWriter:
+class FileWriter(contextlib.AbstractContextManager["FileWriter"]):
     """Writes `metrics.jsonl` and TensorBoard events; on a resumed run it continues after `step`."""
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -67,9 +67,6 @@ class FileWriter:
         _drop_after(path, step)
         self._lines = path.open("a", buffering=1)
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
-
-    def __enter__(self) -> FileWriter:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._lines.close()
@@ -82,7 +79,7 @@ class FileWriter:
             self._events.add_scalar(name, value, step)
 
 
-class WandbWriter:
+class WandbWriter(contextlib.AbstractContextManager["WandbWriter"]):
     """Sends scalars to a run of Weights & Biases, after a resumption to the same run.
 
     Raises:
@@ -107,9 +104,6 @@ class WandbWriter:
             resume="allow",
         )
         known.write_text(self._run.id)
-
-    def __enter__(self) -> WandbWriter:
-        return self
 
     def __exit__(self, kind: object, *error: object) -> None:
         self._run.finish(exit_code=0 if kind is None else 1)

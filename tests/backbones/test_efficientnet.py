@@ -8,7 +8,7 @@ import pytest
 from rfsq_jax.backbones.protocol import EARLY, FINAL
 from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, efficientnet
 from rfsq_jax.backbones.small.backbone import _pixels
-from rfsq_jax.backbones.small.weights import weights_file
+from rfsq_jax.backbones.small.efficientnet import weights_file
 from rfsq_jax.interop.torch_files import read_state_dict
 from tests.support.images import pictures, states
 

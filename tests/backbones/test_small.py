@@ -11,10 +11,9 @@ import pytest
 
 from rfsq_jax.backbones import backbone_names, get_backbone
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone
-from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, WeightsMissingError
-from rfsq_jax.backbones.small import weights as weights_module
-from rfsq_jax.backbones.small.instructions import embed_words
-from rfsq_jax.backbones.small.weights import weights_file
+from rfsq_jax.backbones.small import SmallBackbone, SmallConfig, WeightsMissingError, efficientnet
+from rfsq_jax.backbones.small.backbone import embed_words
+from rfsq_jax.backbones.small.efficientnet import weights_file
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.libero.tasks import available_suites, tasks
 from tests.support.images import pictures, states
@@ -110,7 +109,7 @@ def test_unknown_names_are_answered_with_those_that_exist(backbone):
 
 
 def test_missing_weights_say_what_to_install(monkeypatch):
-    monkeypatch.setattr(weights_module, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
     with pytest.raises(WeightsMissingError, match=r"rfsq-jax\[small\]"):
         SmallBackbone()
 

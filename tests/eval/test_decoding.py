@@ -17,11 +17,12 @@ from eval.studies.decoding_frames import (
     measure_frames,
     spread_rows,
 )
+from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
-from rfsq_jax.policies import loading
+from rfsq_jax.policies import options as loading
 from rfsq_jax.policies.files import PolicyParts, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.commands import refusal
@@ -33,12 +34,11 @@ HELD_OUT = 48
 QUICK = ["--rounds", "1", "--calls", "1", "--batch-size", "32"]
 
 
-class Stored:
+class Stored(Backbone):
     """A backbone whose features do not depend on what it sees."""
 
-    spec = SPEC
-
     def __init__(self):
+        super().__init__(SPEC)
         rng = np.random.default_rng(0)
         shapes = {name: (depth.tokens, depth.width) for name, depth in SPEC.depths.items()}
         self.params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
@@ -51,9 +51,6 @@ class Stored:
 
     def late(self, params, carry):
         return carry * params["final"][None]
-
-    def embed(self, images, instructions, state, depth="final"):
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")

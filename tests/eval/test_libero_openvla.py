@@ -168,7 +168,7 @@ CONFIG = """
 from pathlib import Path
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
-from rfsq_jax.training.heads.config import PolicyRun
+from rfsq_jax.training.heads.training import PolicyRun
 from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
 

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from rfsq_jax.backbones.protocol import DEPTHS
-from rfsq_jax.data.chunks import episode_chunks
+from rfsq_jax.data.episodes import episode_chunks, split_episodes
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
-from rfsq_jax.data.splits import split_episodes
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import choose_frames, load_episodes
 from tests.support.fakes import SPEC, Patches, write_demonstrations

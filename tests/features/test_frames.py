@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfsq_jax.data.chunks import episode_chunks
-from rfsq_jax.data.episodes import Episode
-from rfsq_jax.data.splits import split_episodes
+from rfsq_jax.data.episodes import Episode, episode_chunks, split_episodes
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import (
     SourceEpisode,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rfsq_jax.backbones.protocol import DEPTHS, EARLY, FINAL, Depth
-from rfsq_jax.data.normalization import Normalization
+from rfsq_jax.data.action_space import Normalization
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.features.frames import choose_frames, load_episodes
 from rfsq_jax.features.shards import DTYPES

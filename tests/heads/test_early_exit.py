@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfsq_jax import rfsq
-from rfsq_jax.backbones.protocol import BackboneSpec
+from rfsq_jax.backbones.protocol import Backbone, BackboneSpec
 from rfsq_jax.heads import early_exit as exits
 from rfsq_jax.heads.config import PointEstimate
-from rfsq_jax.heads.prediction import Predictor, confidence, of_logits, prefix_actions
+from rfsq_jax.heads.prediction import Predictor, confidence, of_draft, of_logits
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
@@ -35,19 +35,16 @@ def decoder() -> StepDecoder:
     return StepDecoder(MODEL, params, RFSQState(mean, state.scale))
 
 
-class CountingBackbone:
+class CountingBackbone(Backbone):
     """Stored features as inputs; counts the rows that its late part was called with."""
 
-    spec = BackboneSpec("stored", "0", 0, 0, "none", {"early": SHAPE.early, "final": SHAPE.final})
-
     def __init__(self):
+        depths = {"early": SHAPE.early, "final": SHAPE.final}
+        super().__init__(BackboneSpec("stored", "0", 0, 0, "none", depths))
         self.params = {}
         self.rows: list[int] = []
 
     def prepare(self, observations):
-        raise NotImplementedError
-
-    def embed(self, images, instructions, state, depth="final"):
         raise NotImplementedError
 
     def early(self, params, inputs):
@@ -141,7 +138,7 @@ def test_a_threshold_above_everything_is_the_main_head(point_estimate):
 def test_a_threshold_below_everything_is_the_draft_and_the_late_part_rests(point_estimate):
     result, rows = run(-math.inf, point_estimate)
     logits = heads().draft(inputs()["early"], states(BATCH))
-    expected = prefix_actions(decoder(), logits, point_estimate)
+    expected = of_draft(decoder(), logits).actions(point_estimate)
     np.testing.assert_allclose(result.actions, expected, rtol=1e-5, atol=1e-6)
     assert result.exited.all()
     assert rows == []
@@ -182,7 +179,7 @@ def test_the_expected_residual_is_the_next_layers_mean(point_estimate):
         state=RFSQState(mean.at[0].add(mean[CODES.coarse]), scale),
     )
     expected = of_logits(moved, logits).actions(point_estimate)
-    found = prefix_actions(decoder(), logits, point_estimate)
+    found = of_draft(decoder(), logits).actions(point_estimate)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 

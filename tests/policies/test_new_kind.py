@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rfsq_jax import ActionTokenizer
+from rfsq_jax import ActionTokenizer, tokenizers
 from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.network import HeadsShape
@@ -17,7 +17,6 @@ from rfsq_jax.parallel import sharding
 from rfsq_jax.policies import Observations
 from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.token_policy import TokenPolicy
-from rfsq_jax.tokenizers import registry
 from rfsq_jax.tokenizers.ids import check_ids
 from rfsq_jax.training.heads import evaluation
 from rfsq_jax.training.heads import training as trainer
@@ -104,7 +103,7 @@ def value(digits):
 
 @pytest.fixture
 def tokenizer(chunks, monkeypatch) -> ActionTokenizer:
-    monkeypatch.setitem(registry.KINDS, "digits", f"{__name__}:DigitsTokenizer")
+    monkeypatch.setitem(tokenizers.KINDS, "digits", f"{__name__}:DigitsTokenizer")
     return ActionTokenizer.fit(chunks, kind="digits")
 
 

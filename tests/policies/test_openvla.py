@@ -15,9 +15,9 @@ pytest.importorskip("simplejpeg")
 
 from rfsq_jax.backbones import get_backbone
 from rfsq_jax.backbones.openvla import model
+from rfsq_jax.data.observations import Observations
 from rfsq_jax.evaluation.play.batched_policy import Actor
 from rfsq_jax.policies.openvla import OpenVLAPolicy
-from rfsq_jax.policies.token_policy import Observations
 from tests.support.images import pictures
 from tests.support.openvla_checkpoints import STATISTICS, TINY, TINY_OFT, write_checkpoint
 

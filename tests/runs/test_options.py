@@ -8,7 +8,7 @@ import pytest
 from rfsq_jax.runs.checks import NotInstalledError
 from rfsq_jax.runs.options import parse, parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 from tests.support.commands import refusal
 
 

@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
-from rfsq_jax.data.observations import Observations
+from rfsq_jax.backbones.protocol import EARLY, FINAL, Backbone, BackboneSpec, Depth
 from tests.support.processes import wait_to_be_killed
 
 SPEC = BackboneSpec(
@@ -19,13 +18,11 @@ SPEC = BackboneSpec(
 )
 
 
-class Patches:
+class Patches(Backbone):
     """Mean colours of quarters; then a fixed product. The instruction's token is its length."""
 
-    spec = SPEC
-
     def __init__(self, spec=SPEC):
-        self.spec = spec
+        super().__init__(spec)
         self.params = {"kernel": jax.random.normal(jax.random.key(0), (3, 5))}
 
     def prepare(self, observations):
@@ -42,12 +39,6 @@ class Patches:
 
     def late(self, params, carry):
         return jnp.tanh(carry @ params["kernel"])
-
-    def embed(self, images, instructions, state, depth=FINAL):
-        early, carry = self.early(
-            self.params, self.prepare(Observations(images, instructions, state))
-        )
-        return early if depth == EARLY else self.late(self.params, carry)
 
 
 class StuckPatches(Patches):

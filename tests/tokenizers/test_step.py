@@ -13,6 +13,7 @@ from rfsq_jax import ActionTokenizer
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.parallel.batching import BLOCK
 from rfsq_jax.rfsq import RFSQConfig
+from rfsq_jax.runs import weight_files
 from rfsq_jax.runs.weight_files import WEIGHTS
 from rfsq_jax.tokenizers import autoencoder, files
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
@@ -145,7 +146,7 @@ def test_an_unknown_name_lists_what_is_bundled():
 
 def test_a_newer_format_says_so(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
-    path = tmp_path / "it" / files.DESCRIPTION
+    path = tmp_path / "it" / files.FOLDERS.description
     description = json.loads(path.read_text())
     path.write_text(json.dumps(description | {"format_version": 99}))
     with pytest.raises(ValueError, match=r"format version 99.*update rfsq_jax"):
@@ -172,14 +173,14 @@ def test_damaged_weights_are_named(tokenizer, tmp_path, damage):
 
 def test_damaged_description_is_named(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
-    (tmp_path / "it" / files.DESCRIPTION).write_text('{"format_version": 1, ')
-    with pytest.raises(ValueError, match=files.DESCRIPTION):
+    (tmp_path / "it" / files.FOLDERS.description).write_text('{"format_version": 1, ')
+    with pytest.raises(ValueError, match=files.FOLDERS.description):
         ActionTokenizer.from_pretrained(tmp_path / "it")
 
 
 def test_weights_of_another_config_are_refused(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
-    path = tmp_path / "it" / files.DESCRIPTION
+    path = tmp_path / "it" / files.FOLDERS.description
     description = json.loads(path.read_text())
     description["config"]["hidden_dim"] = 32
     path.write_text(json.dumps(description))
@@ -195,7 +196,7 @@ def test_a_full_disk_leaves_the_old_tokenizer(tokenizer, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "write_json", full)
+    monkeypatch.setattr(weight_files, "write_json", full)
     with pytest.raises(OSError, match="No space left"):
         tokenizer.save_pretrained(target)
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
-from rfsq_jax.policies import loading
+from rfsq_jax.policies import options as loading
 from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.commands import refusal

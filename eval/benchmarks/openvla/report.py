@@ -11,7 +11,7 @@ from eval.benchmarks.device_peaks import PEAKS, Cost, Peak, limit_seconds
 from eval.benchmarks.openvla.cost import passes
 from eval.benchmarks.openvla.programs import WHOLE
 from eval.benchmarks.timing import Spread, ratio
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 PREPROCESS, TORCH = "preprocess", "PyTorch"
 HEADER = ("", "ms", "GFLOP", "TFLOP/s", "MFU", "limit, ms", "of the limit")

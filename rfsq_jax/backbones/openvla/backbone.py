@@ -7,33 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from rfsq_jax.backbones.openvla import images as pictures
 from rfsq_jax.backbones.openvla import model, prompts
-from rfsq_jax.backbones.openvla.checkpoint import detect, load
+from rfsq_jax.backbones.openvla.checkpoint import detect, load, version_of
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
-from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.openvla.statistics import Statistics, data_sets, read_statistics
 from rfsq_jax.backbones.protocol import (
     EARLY,
     FINAL,
+    Backbone,
     BackboneSpec,
     Carry,
     Depth,
     Inputs,
     Params,
-    require_depth,
 )
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.data.readers.jpeg import require_decoder
@@ -52,8 +49,8 @@ PREPROCESSING = (
 )
 
 
-class OpenVLABackbone:
-    """See the module; implements `backbones.protocol.Backbone`.
+class OpenVLABackbone(Backbone):
+    """See the module; its features are in `options.dtype`.
 
     Attributes:
       folder: the checkpoint.
@@ -82,27 +79,19 @@ class OpenVLABackbone:
         self.folder = folder = resolve_checkpoint(path)
         self.config = config = _config_of(name, folder)
         self.options = given.resolved(config, folder)
-        self.statistics = _statistics_of(folder, config, self.options)
+        self.statistics = self._read_statistics()
         self._tokenizer = prompts.read_tokenizer(folder)
-        self._spec = _spec_of(name, folder, config, self.options, self.statistics)
+        super().__init__(self._describe(name))
         self._mesh = _mesh_of(given.chips)
         self._lock, self._params = threading.Lock(), None
-        self._run = {
-            EARLY: jax.jit(lambda params, inputs: self.early(params, inputs)[0]),
-            FINAL: jax.jit(lambda params, inputs: self.late(params, self.early(params, inputs)[1])),
-        }
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Shapes, preprocessing and version."""
-        return self._spec
 
     @property
     def params(self) -> Params:
         """The frozen weights, loaded at the first use."""
         with self._lock:
             if self._params is None:
-                self._params = self._load()
+                dtype = jnp.dtype(self.options.dtype)
+                self._params = load(self.folder, self.config, self._mesh, dtype)[1]
             return self._params
 
     def prepare(self, observations: Observations) -> Inputs:
@@ -125,7 +114,7 @@ class OpenVLABackbone:
         encoded = [prompts.prompt_ids(self._tokenizer, each) for each in observations.instructions]
         ids, lengths = prompts.pad_prompts(encoded, PROMPT_BLOCK)
         inputs = {"pixels": np.asarray(pixels), "prompt": ids, "lengths": lengths}
-        if _takes_state(self.config):
+        if self._takes_state:
             assert self.statistics is not None, "checked when the backbone was made"
             inputs["state"] = self.statistics.normalize_state(observations.state).astype(np.float32)
         return inputs
@@ -141,26 +130,48 @@ class OpenVLABackbone:
         sequence = model.run(params, self.config, carry, self._layers(FINAL))
         return model.final_states(params, self.config, sequence)
 
-    def embed(
-        self,
-        images: UInt8[np.ndarray, "b c h w 3"],
-        instructions: Sequence[str],
-        state: Float[np.ndarray, "b 8"],
-        depth: str = FINAL,
-    ) -> Float[Array, "b s e"]:
-        """Features at a depth: [B, S, E] in `options.dtype`.
+    @property
+    def _takes_state(self) -> bool:
+        return self.config.oft is not None and self.config.oft.proprio
 
-        Raises:
-          TypeError, ValueError: as `prepare`; also for a depth that does not exist.
-        """
-        require_depth(depth)
-        return self._run[depth](
-            self.params, self.prepare(Observations(images, instructions, state))
+    def _read_statistics(self) -> Statistics | None:
+        if self.options.statistics is not None:
+            statistics = read_statistics(self.folder, self.options.statistics)
+            if self._takes_state:
+                _ = statistics.state_range
+            return statistics
+        known = ", ".join(data_sets(self.folder))
+        require(not self._takes_state, "statistics", f"one of {known}", None)
+        return None
+
+    def _describe(self, name: str) -> BackboneSpec:
+        config, options = self.config, self.options
+        decisive = canonical(options)
+        # The state's own numbers decide, not what they are called; a base model sees no state.
+        # Every picture goes through JPEG once, here or before.
+        for unseen in ("statistics", "chips", "jpeg"):
+            decisive.pop(unseen)
+        if self._takes_state and self.statistics is not None:
+            decisive["state"] = [each.tolist() for each in self.statistics.state_range]
+        slots = config.oft.slots if config.oft and options.features == "actions" else 1
+        # Every token mixes pictures and words, so that none is left for a blind head.
+        depth = Depth(tokens=slots, width=config.llama.width, image_tokens=slots)
+        assert options.cameras is not None, "resolved"
+        return BackboneSpec(
+            name=name,
+            version=version_of(self.folder, config, decisive | {"preprocessing": PREPROCESSING}),
+            cameras=options.cameras,
+            image_size=IMAGE_SIZE,
+            preprocessing=PREPROCESSING,
+            depths={EARLY: depth, FINAL: depth},
+            blind=options.blind,
         )
 
     def _begin(self, params: Params, inputs: Inputs) -> model.Sequence:
         """What goes into the first layer."""
-        images = self._image_tokens(params, inputs["pixels"])
+        pixels = jnp.asarray(inputs["pixels"], self.options.dtype)
+        images = model.image_tokens(params, self.config, pixels)
+        images = jnp.zeros_like(images) if self.options.blind else images
         prompt, lengths = jnp.asarray(inputs["prompt"]), jnp.asarray(inputs["lengths"])
         if self.config.oft is None:
             return model.base_sequence(params, images, prompt, lengths)
@@ -169,19 +180,10 @@ class OpenVLABackbone:
         read = sequence.read if self.options.features == "actions" else sequence.read[:, :1]
         return sequence._replace(read=read)
 
-    def _image_tokens(self, params: Params, pixels: Any) -> Float[Array, "b p e"]:
-        pixels = jnp.asarray(pixels, self.options.dtype)
-        tokens = model.image_tokens(params, self.config, pixels)
-        return jnp.zeros_like(tokens) if self.options.blind else tokens
-
     def _layers(self, depth: str) -> range:
         early, whole = self.options.early_layer, self.config.llama.depth
         assert early is not None, "resolved"
         return range(early) if depth == EARLY else range(early, whole)
-
-    def _load(self) -> Params:
-        dtype = jnp.dtype(self.options.dtype)
-        return load(self.folder, self.config, self._mesh, dtype)[1]
 
 
 def _mesh_of(chips: int) -> Mesh:
@@ -201,49 +203,3 @@ def _config_of(name: str, folder: Path) -> OpenVLAConfig:
     if kind != name:
         raise ValueError(f"path must be a checkpoint of {name}, got one of {kind}: {folder}")
     return config
-
-
-def _takes_state(config: OpenVLAConfig) -> bool:
-    return config.oft is not None and config.oft.proprio
-
-
-def _statistics_of(
-    folder: Path, config: OpenVLAConfig, options: OpenVLAOptions
-) -> Statistics | None:
-    if options.statistics is not None:
-        statistics = read_statistics(folder, options.statistics)
-        if _takes_state(config):
-            _ = statistics.state_range
-        return statistics
-    known = ", ".join(data_sets(folder))
-    require(not _takes_state(config), "statistics", f"one of {known}", None)
-    return None
-
-
-def _spec_of(
-    name: str,
-    folder: Path,
-    config: OpenVLAConfig,
-    options: OpenVLAOptions,
-    statistics: Statistics | None,
-) -> BackboneSpec:
-    decisive = canonical(options)
-    # The state's own numbers decide, not what they are called; a base model sees no state. Every
-    # picture goes through JPEG once, here or before.
-    for unseen in ("statistics", "chips", "jpeg"):
-        decisive.pop(unseen)
-    if _takes_state(config) and statistics is not None:
-        decisive["state"] = [each.tolist() for each in statistics.state_range]
-    slots = config.oft.slots if config.oft and options.features == "actions" else 1
-    # Every token mixes pictures and words, so that none is left for a blind head.
-    depth = Depth(tokens=slots, width=config.llama.width, image_tokens=slots)
-    assert options.cameras is not None, "resolved"
-    return BackboneSpec(
-        name=name,
-        version=version_of(folder, config, decisive | {"preprocessing": PREPROCESSING}),
-        cameras=options.cameras,
-        image_size=IMAGE_SIZE,
-        preprocessing=PREPROCESSING,
-        depths={EARLY: depth, FINAL: depth},
-        blind=options.blind,
-    )

@@ -1,4 +1,4 @@
-"""A published checkpoint's folder -> config, parameters on their devices, and statistics.
+"""A published checkpoint's folder -> config, parameters on their devices, and a digest.
 
 The host never holds more than one parameter beside what the devices hold: each is read from the
 files when its shards are made.
@@ -7,7 +7,9 @@ files when its shards are made.
 from __future__ import annotations
 
 import dataclasses
-import re
+import hashlib
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,12 @@ from rfsq_jax.backbones.openvla.orbax_copy import is_converted, read_arrays, rea
 from rfsq_jax.backbones.openvla.safetensors_files import open_sharded
 from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.parallel.sharding import make_mesh, spec_for
+from rfsq_jax.runs.canonical import canonical
 from rfsq_jax.runs.trees import require_same, unflatten
 
 Tensors = dict[str, dict[str, np.ndarray]]
+PLACES = 8
+"""Numbers of each tensor that its digest covers."""
 
 
 def load(
@@ -66,7 +71,6 @@ def load(
     if is_converted(folder):
         return config, read_arrays(folder, table, mesh, dtype)
     tensors = open_tensors(folder, config)
-    check_tensors(folder, table, tensors, unused_keys(config))
     return config, unflatten(
         {path: _put(path, leaf, tensors[leaf.file], mesh, dtype) for path, leaf in table.items()}
     )
@@ -91,23 +95,16 @@ def open_tensors(folder: Path, config: OpenVLAConfig) -> Tensors:
     """The tensors of each file, by the checkpoint's names.
 
     Raises:
-      ValueError: if a file is missing or damaged, or there are several of a kind.
+      ValueError: if a file is missing or damaged, or there are several of a kind; or tensors are
+        missing, unknown or misshapen, each of which is named.
     """
     tensors = {MODEL: open_sharded(folder)}
     if config.oft:
         tensors[HEAD] = _read_side(folder, HEAD)
         if config.oft.proprio:
             tensors[PROPRIO] = _read_side(folder, PROPRIO)
-    return tensors
-
-
-def check_tensors(
-    folder: Path, table: dict[str, Leaf], tensors: Tensors, unused: re.Pattern[str]
-) -> None:
-    """Raises a ValueError that names every missing, unknown and misshapen tensor."""
-    wanted = {
-        f"{leaf.file}: {key}": leaf.torch_shape for leaf in table.values() for key in leaf.keys
-    }
+    leaves, unused = parameter_table(config).values(), unused_keys(config)
+    wanted = {f"{leaf.file}: {key}": leaf.torch_shape for leaf in leaves for key in leaf.keys}
     found = {
         f"{file}: {key}": tensor.shape
         for file, several in tensors.items()
@@ -115,6 +112,7 @@ def check_tensors(
         if not (file == MODEL and unused.fullmatch(key))
     }
     require_same(f"{folder} has other tensors than its config", wanted, found)
+    return tensors
 
 
 def _read_side(folder: Path, name: str) -> dict[str, np.ndarray]:
@@ -152,3 +150,46 @@ def read_stack(
     for row, layer in zip(shard, layers, strict=True):
         row[...] = leaf.convert(tensors[leaf.keys[layer]])[index[1:]]
     return shard
+
+
+def version_of(folder: Path, config: OpenVLAConfig, further: dict[str, Any]) -> str:
+    """16 hex digits over a checkpoint and whatever else decides what comes out.
+
+    The hash covers the config, the tokenizer, and every tensor that the model runs: name, shape,
+    dtype and the bytes of a few of its numbers at seeded places. Training changes nearly every
+    number of a model, so that two checkpoints with the same few thousand numbers are the same one.
+
+    Args:
+      folder: as `load` takes it.
+      config: its sizes.
+      further: JSON-compatible.
+
+    Raises:
+      ValueError: as `load`, but nothing is loaded.
+    """
+    digest = hashlib.sha256(_weights_of(folder, config).encode())
+    digest.update((folder / "tokenizer.json").read_bytes())
+    known = {"config": canonical(config), "further": further}
+    digest.update(json.dumps(known, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _weights_of(folder: Path, config: OpenVLAConfig) -> str:
+    """The digest of the published files, which a copy has noted down."""
+    if is_converted(folder):
+        return read_origin(folder).weights
+    return weights_digest(config, open_tensors(folder, config)).hexdigest()
+
+
+def weights_digest(config: OpenVLAConfig, tensors: Tensors) -> Any:
+    """A sha256 that has seen a sample of every tensor that the model runs."""
+    digest = hashlib.sha256()
+    for leaf in parameter_table(config).values():
+        for key in leaf.keys:
+            tensor = tensors[leaf.file][key]
+            digest.update(f"{leaf.file} {key} {tensor.shape} {tensor.dtype}".encode())
+            places = np.random.default_rng(zlib.crc32(key.encode())).integers(
+                tensor.size, size=PLACES
+            )
+            digest.update(np.ascontiguousarray(tensor.reshape(-1)[places]).tobytes())
+    return digest

@@ -19,15 +19,14 @@ import numpy as np
 
 from rfsq_jax.backbones.openvla.checkpoint import (
     Tensors,
-    check_tensors,
     detect,
     open_tensors,
     read_stack,
+    weights_digest,
 )
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
-from rfsq_jax.backbones.openvla.identity import weights_digest
-from rfsq_jax.backbones.openvla.layout import parameter_table, unused_keys
+from rfsq_jax.backbones.openvla.layout import parameter_table
 from rfsq_jax.backbones.openvla.orbax_copy import (
     Origin,
     is_converted,
@@ -37,7 +36,7 @@ from rfsq_jax.backbones.openvla.orbax_copy import (
 )
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.progress import progress_bar
+from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "rfsq_jax.backbones.openvla.convert"
 SMALL_FILES = ("*.json", "tokenizer.model")
@@ -81,7 +80,6 @@ def convert(folder: Path, output: Path) -> int:
         raise ValueError(f"output must not exist, got {output}")
     config = detect(folder)
     tensors = open_tensors(folder, config)
-    check_tensors(folder, parameter_table(config), tensors, unused_keys(config))
     with atomic_path(output) as temporary:
         temporary.mkdir()
         _copy_small_files(folder, temporary)

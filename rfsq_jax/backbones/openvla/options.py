@@ -9,7 +9,7 @@ from typing import Literal
 
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
-from rfsq_jax.backbones.options import BackboneOption, BackboneOptions
+from rfsq_jax.backbones.protocol import BackboneOption, BackboneOptions
 from rfsq_jax.runs.checks import require, require_choice, require_positive
 
 Features = Literal["actions", "last"]

@@ -35,7 +35,7 @@ class Origin:
     """What a copy was made of.
 
     Attributes:
-      weights: `identity.weights_digest` of the published files.
+      weights: `checkpoint.weights_digest` of the published files.
       oft: sizes of OFT's parts, where the checkpoint has them.
       files: bytes of the arrays' files, by their paths below ARRAYS.
     """
@@ -104,7 +104,9 @@ def read_arrays(folder: Path, table: dict[str, Leaf], mesh: Mesh, dtype: Any) ->
     source = (folder / ARRAYS).resolve()
     _require_files(source, read_origin(folder).files, list_files(folder))
     stored = _named(source, lambda: flatten(_metadata(source)))
-    _compare(source, table, stored)
+    shapes = {path: leaf.shape for path, leaf in table.items()}
+    found = {path: tuple(each.shape) for path, each in stored.items()}
+    require_same(f"{source} has other arrays than its config", shapes, found)
 
     def abstract(path: str, leaf: Leaf) -> jax.ShapeDtypeStruct:
         sharding = NamedSharding(mesh, spec_for(path, RULES))
@@ -136,12 +138,6 @@ def _metadata(source: Path) -> Any:
     if not isinstance(found, dict):
         raise ValueError("its arrays cannot be listed")
     return found
-
-
-def _compare(source: Path, table: dict[str, Leaf], stored: dict[str, Any]) -> None:
-    wanted = {path: leaf.shape for path, leaf in table.items()}
-    found = {path: tuple(each.shape) for path, each in stored.items()}
-    require_same(f"{source} has other arrays than its config", wanted, found)
 
 
 def _named(source: Path, work: Callable[[], Any]) -> Any:

@@ -10,28 +10,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 
-from rfsq_jax.backbones.options import BackboneOptions
 from rfsq_jax.backbones.protocol import (
     EARLY,
     FINAL,
+    Backbone,
+    BackboneOptions,
     BackboneSpec,
     Carry,
     Depth,
     Inputs,
     Params,
-    require_depth,
 )
 from rfsq_jax.backbones.small import efficientnet
-from rfsq_jax.backbones.small.instructions import embed_words
-from rfsq_jax.backbones.small.weights import weights_file
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.rfsq.layers import AnyArray
@@ -41,6 +39,9 @@ from rfsq_jax.runs.checks import require
 NAME = "small"
 CAMERAS = 2
 IMAGE_SIZE = 256
+LONGEST_RUN = 3
+"""Words of an instruction that are hashed together."""
+
 PREPROCESSING = (
     "block means or resize with antialiasing, (x - 127) / 128; grids as tokens, camera by camera, "
     "row by row, then one token of hashed runs of one to three words"
@@ -95,8 +96,8 @@ def make(name: str, options: SmallConfig, path: str | Path | None) -> SmallBackb
     return SmallBackbone(options)
 
 
-class SmallBackbone:
-    """See the module; implements `backbones.protocol.Backbone`."""
+class SmallBackbone(Backbone):
+    """See the module; its features and weights are float32."""
 
     def __init__(self, config: SmallConfig | None = None, weights: Path | None = None) -> None:
         """Reads the weights.
@@ -110,10 +111,10 @@ class SmallBackbone:
           ValueError: if the file is damaged or of another network.
         """
         self.config = config = SmallConfig() if config is None else config
-        path = weights_file() if weights is None else weights
+        path = efficientnet.weights_file() if weights is None else weights
         folded = efficientnet.fold(read_state_dict(path), config.final_stage)
-        self._params = jax.tree.map(jnp.asarray, folded)
-        self._spec = BackboneSpec(
+        self.params = jax.tree.map(jnp.asarray, folded)
+        spec = BackboneSpec(
             name=NAME,
             version=_version(config, path),
             cameras=CAMERAS,
@@ -124,20 +125,7 @@ class SmallBackbone:
                 FINAL: config.depth(config.final_stage),
             },
         )
-        self._run = {
-            EARLY: jax.jit(lambda params, inputs: self.early(params, inputs)[0]),
-            FINAL: jax.jit(lambda params, inputs: self.late(params, self.early(params, inputs)[1])),
-        }
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Shapes, preprocessing and version."""
-        return self._spec
-
-    @property
-    def params(self) -> Params:
-        """The frozen weights: a pytree of float32 arrays."""
-        return self._params
+        super().__init__(spec)
 
     def prepare(self, observations: Observations) -> Inputs:
         """Checks the inputs and embeds the words; the state is checked only: heads read it.
@@ -147,7 +135,7 @@ class SmallBackbone:
         """
         observations.check(CAMERAS)
         words = {
-            name: np.stack([_words(each, depth.width) for each in observations.instructions])
+            name: np.stack([embed_words(each, depth.width) for each in observations.instructions])
             for name, depth in self.spec.depths.items()
         }
         return {"images": np.asarray(observations.images), "words": words}
@@ -158,30 +146,14 @@ class SmallBackbone:
         stages = range(1, self.config.early_stage + 1)
         x = efficientnet.run_stages(params, efficientnet.run_stem(params, pixels), stages)
         tokens = self._tokens(x, inputs["words"][EARLY])
-        return tokens, {"grid": _per_sample(x), "words": inputs["words"][FINAL]}
+        grid = x.reshape(-1, CAMERAS, *x.shape[1:])
+        return tokens, {"grid": grid, "words": inputs["words"][FINAL]}
 
     def late(self, params: Params, carry: Carry) -> Float[Array, "b s e"]:
         """The remaining stages."""
         x = carry["grid"].reshape(-1, *carry["grid"].shape[2:])
         stages = range(self.config.early_stage + 1, self.config.final_stage + 1)
         return self._tokens(efficientnet.run_stages(params, x, stages), carry["words"])
-
-    def embed(
-        self,
-        images: UInt8[np.ndarray, "b c h w 3"],
-        instructions: Sequence[str],
-        state: Float[np.ndarray, "b 8"],
-        depth: str = FINAL,
-    ) -> Float[Array, "b s e"]:
-        """Features at a depth: float32 [B, S, E].
-
-        Raises:
-          TypeError, ValueError: as `prepare`; also for a depth that does not exist.
-        """
-        require_depth(depth)
-        return self._run[depth](
-            self.params, self.prepare(Observations(images, instructions, state))
-        )
 
     def _tokens(
         self, x: Float[Array, "n g g2 c"], words: Float[Array, "b e"]
@@ -194,8 +166,27 @@ class SmallBackbone:
 
 
 @functools.lru_cache(maxsize=1024)
-def _words(instruction: str, width: int) -> np.ndarray:
-    return embed_words(instruction, width)
+def embed_words(instruction: str, width: int) -> Float32[np.ndarray, " e"]:
+    """A lower-cased sentence -> float32 [E] of unit mean square: a hashed bag of runs of words.
+
+    Every word and every run of two or three words stands for a fixed random direction, so sentences
+    that share words lie close. Pairs alone do not tell "stack the left bowl on the right bowl" from
+    its reverse. Enough for the closed set of a benchmark's instructions; it knows no synonyms.
+    """
+    words = re.findall(r"[^\W_]+", instruction.lower()) or [instruction.strip()]
+    terms = [
+        " ".join(words[start : start + size])
+        for size in range(1, LONGEST_RUN + 1)
+        for start in range(len(words) - size + 1)
+    ]
+    total = np.sum([_signs(term, width) for term in terms], axis=0)
+    return (total / np.sqrt(np.mean(total**2))).astype(np.float32)
+
+
+def _signs(term: str, width: int) -> Float32[np.ndarray, " e"]:
+    """A direction of -1 and +1 that depends on the term alone."""
+    bits = hashlib.shake_128(term.encode()).digest(-(-width // 8))
+    return 2.0 * np.unpackbits(np.frombuffer(bits, np.uint8))[:width].astype(np.float32) - 1.0
 
 
 def _pixels(images: UInt8[AnyArray, "b c h w 3"], resolution: int) -> Float[Array, "n r r 3"]:
@@ -214,10 +205,6 @@ def _resized(images: Float[Array, "n h w 3"], resolution: int) -> Float[Array, "
     shape = (len(images), resolution, resolution, 3)
     # Full precision: a GPU would round this product with fixed weights to 10 bits.
     return jax.image.resize(images, shape, "linear", precision=jax.lax.Precision.HIGHEST)
-
-
-def _per_sample(x: Float[Array, "n g g2 c"]) -> Float[Array, "b cameras g g2 c"]:
-    return x.reshape(-1, CAMERAS, *x.shape[1:])
 
 
 def _version(config: SmallConfig, weights: Path) -> str:

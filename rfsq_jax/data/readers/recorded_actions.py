@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from rfsq_jax.data.episodes import ACTION_DIM
+from rfsq_jax.data.episodes import ACTION_DIM, check_steps
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 
 BOUNDARIES = ("lengths", "episode_ends")
@@ -83,11 +83,9 @@ def _cut(path: Path, arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarra
 
 
 def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n 7"]:
-    if values.ndim != 2 or values.shape[1] != ACTION_DIM or not len(values):
-        raise ValueError(f"{path}: {name} must have shape [N, {ACTION_DIM}], got {values.shape}")
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"{path}: {name} must be floating point, got {values.dtype}")
-    if not np.isfinite(values).all():
-        step = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise ValueError(f"{path}: {name} must be finite, got NaN or inf at step {step}")
+    check_steps(name, values, str(path), ACTION_DIM)
+    if not len(values):
+        raise ValueError(f"{path}: {name} must have shape [N, {ACTION_DIM}], got {values.shape}")
     return values.astype(np.float32)

@@ -9,7 +9,7 @@ from rfsq_jax.evaluation.protocol import current_names
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.files import read_json
 from rfsq_jax.runs.intervals import Paired, compare
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 START = ("suite", "task", "trial", "initial_state", "placement_seed")
 RULES = ("starts", "placement_margin", "seed", "settle_steps", "step_limit")

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from rfsq_jax import rfsq
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.runs import plots
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.step import StepTokenizer
 

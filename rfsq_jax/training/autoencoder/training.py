@@ -1,4 +1,4 @@
-"""How the action autoencoder is trained.
+"""How the action autoencoder is trained; the files in configs/ build an `AutoencoderRun`.
 
 Axes: M chunks of the training set · B batch · T action steps · A action dims.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +18,14 @@ from jaxtyping import Array, Float, Int, UInt
 
 from rfsq_jax import rfsq
 from rfsq_jax.data.action_spec import ActionSpec
+from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
-from rfsq_jax.rfsq import RFSQState
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQState
+from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig, Params
-from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.loop import LoopConfig, Metrics, Update, train_on_mesh
-from rfsq_jax.training.metrics import MetricWriter
-from rfsq_jax.training.optimizer import OptimizerConfig
-from rfsq_jax.training.state import TrainState
+from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
+from rfsq_jax.training.state import OptimizerConfig, TrainState
 
 BEST_METRIC = "held_out_mse"
 # The balance term is a mean; a quarter of the steps gives its gradient at a quarter of its cost.
@@ -56,10 +56,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 0:
-                raise ValueError(f"{field.name} must be 0 or more, got {getattr(self, field.name)}")
-        if self.prefix_share > 1:
-            raise ValueError(f"prefix_share must be at most 1, got {self.prefix_share}")
+            value = getattr(self, field.name)
+            require(value >= 0, field.name, "0 or more", value)
+        require(self.prefix_share <= 1, "prefix_share", "at most 1", self.prefix_share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +75,39 @@ class TrainingConfig:
         require_positive(self, "batch_size")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderRun:
+    """One run of train.ae.
+
+    Attributes:
+      training: model, loss, optimiser and length.
+      suites: whose bundled demonstrations to train on.
+      horizon: steps of a chunk.
+      held_out: share of the episodes of each task that is only measured on.
+      against: conditioning of a baseline that is trained alike and shown beside; None for none.
+      output: the run's folder; the same command resumes what is there.
+    """
+
+    training: TrainingConfig = TrainingConfig()
+    suites: tuple[str, ...] = ("libero_spatial", "libero_object")
+    horizon: int = HORIZON
+    held_out: float = 0.1
+    against: Conditioning | None = "none"
+    output: Path = Path("runs/ae/robust")
+
+    @property
+    def name(self) -> str:
+        """What the trained tokenizer is called in tables."""
+        return CONDITIONING_NAMES[self.training.model.rfsq.conditioning]
+
+
 def train(
     config: TrainingConfig,
     chunks: Float[np.ndarray, "m t a"],
     held_out: Float[np.ndarray, "h t a"],
     *,
     spec: ActionSpec | None = None,
-    mesh: Mesh | None = None,
-    description: str = "autoencoder",
-    checkpoints: Checkpoints | None = None,
-    writer: MetricWriter | None = None,
+    **run: Unpack[RunOptions],
 ) -> tuple[Params, RFSQState]:
     """Trains on normalised chunks and returns parameters and frozen quantiser constants.
 
@@ -94,10 +116,7 @@ def train(
       chunks: what is trained on.
       held_out: what the best checkpoint is chosen by.
       spec: what the dims mean; by default `ActionSpec.default`.
-      mesh: the devices; all by default.
-      description: what the progress bar says.
-      checkpoints: where to save and resume.
-      writer: where the curves go.
+      run: see `RunOptions`.
 
     Raises:
       ValueError: if the chunks do not fit the model.
@@ -105,18 +124,21 @@ def train(
     """
     _check_chunks("chunks", chunks, config)
     _check_chunks("held_out", held_out, config)
-    mesh = sharding.make_mesh() if mesh is None else mesh
+    run["mesh"] = mesh = run.get("mesh") or sharding.make_mesh()
+    run.setdefault("description", "autoencoder")
     spec = ActionSpec.default(config.model.action_dim) if spec is None else spec
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        restored = autoencoder.forward(config.model, state.params, state.model_state, held_out)
+        return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
+
     final = train_on_mesh(
         make_update(config, spec, mesh),
         initial_state(config, chunks),
         chunks,
         config=config.loop,
-        mesh=mesh,
-        description=description,
-        evaluate=_evaluator(config, held_out),
-        checkpoints=checkpoints,
-        writer=writer,
+        evaluate=evaluate,
+        **run,
     )
     params = jax.device_get(final.params)
     return params, freeze(config.model, params, jax.device_get(final.model_state), chunks)
@@ -191,16 +213,6 @@ def _random_prefixes(
     chosen = bits[0] < np.uint32(config.loss.prefix_share * np.iinfo(np.uint32).max)
     depth = jnp.where(chosen, 1 + (bits[1] % layers).astype(jnp.int32), layers)
     return jnp.broadcast_to(depth[:, None], shape[:2])
-
-
-def _evaluator(
-    config: TrainingConfig, held_out: Float[np.ndarray, "h t a"]
-) -> Callable[[TrainState], dict[str, float]]:
-    def evaluate(state: TrainState) -> dict[str, float]:
-        restored = autoencoder.forward(config.model, state.params, state.model_state, held_out)
-        return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
-
-    return evaluate
 
 
 def _check_chunks(field: str, chunks: np.ndarray, config: TrainingConfig) -> None:

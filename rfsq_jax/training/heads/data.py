@@ -21,7 +21,7 @@ from rfsq_jax.tokenizers.bins import to_bins
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch
-from rfsq_jax.training.heads.training import HeadsTraining
+from rfsq_jax.training.heads.training import AveragedTraining
 
 SPLIT = ("suites", "images", "held_out", "seed", "horizon", "backbone_version")
 """What decides which episodes are held out."""
@@ -88,7 +88,7 @@ class HeadsData:
             targets=self.targets[places],
         )
 
-    def feed(self, config: HeadsTraining) -> Feed:
+    def feed(self, config: AveragedTraining) -> Feed:
         """Random batches for `config`'s loop."""
         loop = config.loop
         return Feed(self.read, len(self), config.batch_size, loop.steps_per_call, loop.seed)

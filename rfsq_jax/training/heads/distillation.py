@@ -10,38 +10,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from rfsq_jax.heads import network, proprio
-from rfsq_jax.parallel import sharding
 from rfsq_jax.policies.files import PolicyParts
-from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.trees import Params
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch, drop_tokens
-from rfsq_jax.training.heads.training import moving_average
-from rfsq_jax.training.loop import LoopConfig, Metrics, Update, train_on_mesh
-from rfsq_jax.training.metrics import MetricWriter
-from rfsq_jax.training.optimizer import OptimizerConfig
-from rfsq_jax.training.state import TrainState
+from rfsq_jax.training.heads.training import AveragedTraining, train_averaged
+from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions
+from rfsq_jax.training.state import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class DraftTraining:
+class DraftTraining(AveragedTraining):
     """One training run of a draft head.
 
     Attributes:
       layer_weights: weight of each coarse layer's cross-entropy.
       feature_dropout: share of the feature tokens that show pictures that the draft does not see.
       state_noise: standard deviation of noise on the normalised state that the draft sees.
-      optimizer: AdamW.
-      loop: how long.
-      batch_size: chunks per step, over all devices.
-      ema: decay of the averaged parameters that are evaluated and kept.
     """
 
     layer_weights: tuple[float, ...] = (3.0, 1.5, 1.0)
@@ -51,29 +44,22 @@ class DraftTraining:
         learning_rate=1e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
     )
     loop: LoopConfig = LoopConfig(steps=8_000, steps_per_call=10, evaluate_every=2_000)
-    batch_size: int = 64
-    ema: float = 0.998
 
     def __post_init__(self) -> None:
-        require_positive(self, "batch_size")
+        super().__post_init__()
         positive = all(weight > 0 for weight in self.layer_weights)
         require(positive, "layer_weights", "above 0", self.layer_weights)
         require(0 <= self.feature_dropout < 1, "feature_dropout", "in [0, 1)", self.feature_dropout)
         require(self.state_noise >= 0, "state_noise", "0 or more", self.state_noise)
-        require(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
 
 
 def distill(
     config: DraftTraining,
     parts: PolicyParts,
     feed: Feed,
-    evaluate: Callable[[network.Params], dict[str, float]],
-    *,
-    mesh: Mesh | None = None,
-    description: str = "draft",
-    checkpoints: Checkpoints | None = None,
-    writer: MetricWriter | None = None,
-) -> network.Params:
+    evaluate: Callable[[Params], dict[str, float]],
+    **run: Unpack[RunOptions],
+) -> Params:
     """Trains the draft further, or resumes; returns all heads' parameters, the main head's as is.
 
     Args:
@@ -81,10 +67,7 @@ def distill(
       parts: a policy with a trained main head, and the draft to begin with.
       feed: gives `Batch`es.
       evaluate: figures of all heads' parameters.
-      mesh: the devices; all by default.
-      description: what the progress bar says.
-      checkpoints: where to save and resume; the best by their metric is returned, else the last.
-      writer: where the curves go.
+      run: the best by the checkpoints' metric is returned, without any the last.
 
     Raises:
       FloatingPointError: if the loss becomes NaN or inf.
@@ -93,48 +76,29 @@ def distill(
     require(parts.config.draft is not None, "policy", "one with a draft", parts.config)
     coarse, weights = parts.shape.codes.coarse, config.layer_weights
     require(len(weights) == coarse, "layer_weights", f"{coarse}, one per layer", weights)
-    draft = parts.params["draft"]
-    optimizer = config.optimizer.build(config.loop.steps)
-    start = TrainState.create(
-        jax.tree.map(jnp.copy, draft), optimizer, ema_params=jax.tree.map(jnp.copy, draft)
+    objective = make_objective(config, parts)
+
+    def watched(draft: Params, batch: Batch, key: Array, _: Array) -> tuple[Array, Metrics]:
+        loss = objective(draft, batch, key)
+        return loss, {"loss": loss}
+
+    def joined(draft: Params) -> Params:
+        return {**parts.params, "draft": draft}
+
+    run.setdefault("description", "draft")
+    start = parts.params["draft"]
+    return joined(
+        train_averaged(config, start, watched, feed, lambda draft: evaluate(joined(draft)), **run)
     )
-    final = train_on_mesh(
-        make_update(config, parts),
-        start,
-        feed,
-        config=config.loop,
-        mesh=sharding.make_mesh() if mesh is None else mesh,
-        description=description,
-        evaluate=lambda state: evaluate({**parts.params, "draft": state.ema_params}),
-        checkpoints=checkpoints,
-        writer=writer,
-    )
-    if checkpoints is not None and checkpoints.best_step is not None:
-        final = checkpoints.restore(checkpoints.best_step, final)
-    return {**parts.params, "draft": jax.device_get(final.ema_params)}
-
-
-def make_update(config: DraftTraining, parts: PolicyParts) -> Update:
-    """Returns one optimiser step on a batch; its state holds the draft's parameters alone."""
-    optimizer = config.optimizer.build(config.loop.steps)
-    gradient = jax.value_and_grad(make_objective(config, parts))
-
-    def update(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
-        loss, gradients = gradient(state.params, batch, key)
-        moved = state.updated(gradients, optimizer)
-        averages = moving_average(config.ema, moved)
-        return dataclasses.replace(moved, ema_params=averages), {"loss": loss}
-
-    return update
 
 
 def make_objective(
     config: DraftTraining, parts: PolicyParts
-) -> Callable[[network.Params, Batch, Array], Float[Array, ""]]:
+) -> Callable[[Params, Batch, Array], Float[Array, ""]]:
     """Returns the loss of the draft's parameters: cross-entropy to what the main head says."""
     weights = jnp.asarray(config.layer_weights) / sum(config.layer_weights)
 
-    def objective(draft: network.Params, batch: Batch, key: Array) -> Float[Array, ""]:
+    def objective(draft: Params, batch: Batch, key: Array) -> Float[Array, ""]:
         heads = network.bind(parts.config, parts.shape, {**parts.params, "draft": draft})
         drop_key, noise_key = jax.random.split(key)
         state = proprio.normalize(parts.statistics, batch.state)

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rfsq_jax.backbones.protocol import Depth
-from rfsq_jax.heads import losses, network, proprio
+from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import Heads, HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
 from rfsq_jax.training.loop import Metrics
 
@@ -33,7 +34,7 @@ class HeadsLoss:
       own_codes: share of the steps, at the end of training, whose fine layers are conditioned on
         the head's own coarse codes instead of the true ones; it rises linearly from 0.
       perturbation: share of the true coarse codes that are moved by one level where they condition.
-      balance: weight of `losses.imbalance`.
+      balance: weight of `imbalance`.
       fine_dropout: share of the hidden values that the fine layers do not see; what is left of them
         is mostly noise, which a head would rather learn by heart.
       feature_dropout: share of the feature tokens that show pictures that is zeroed.
@@ -117,15 +118,13 @@ def _token_loss(
     kept = jax.random.bernoulli(key, 1.0 - config.fine_dropout, hidden.shape)
     seen = jnp.where(kept, hidden, 0) / (1.0 - config.fine_dropout)
     logits = jnp.concatenate([logits, main.fine(seen, given)], axis=-2)
-    metrics = {"loss_main": losses.cross_entropy(logits, codes, weights, config.smoothing)}
+    metrics = {"loss_main": cross_entropy(logits, codes, weights, config.smoothing)}
     if config.balance:
-        metrics["loss_balance"] = config.balance * losses.imbalance(logits, codes)
+        metrics["loss_balance"] = config.balance * imbalance(logits, codes)
     if hasattr(heads, "draft"):
         first = codes[..., :coarse]
         draft = heads.draft(batch.early, batch.state)
-        metrics["loss_draft"] = losses.cross_entropy(
-            draft, first, weights[:coarse], config.smoothing
-        )
+        metrics["loss_draft"] = cross_entropy(draft, first, weights[:coarse], config.smoothing)
         metrics["draft_accuracy"] = _accuracy(draft, first)
     return {**metrics, "accuracy": _accuracy(logits, codes)}
 
@@ -141,9 +140,9 @@ def _conditioning(
     """The coarse codes that the fine layers see: true, perturbed, and more and more its own."""
     perturb_key, replace_key = jax.random.split(key)
     if config.perturbation:
-        codes = losses.perturb(perturb_key, codes, num_levels, config.perturbation)
+        codes = perturb(perturb_key, codes, num_levels, config.perturbation)
     own = jnp.argmax(logits, axis=-1)
-    return losses.replace_steps(replace_key, codes, own, config.own_codes * progress)
+    return replace_steps(replace_key, codes, own, config.own_codes * progress)
 
 
 def _bin_loss(
@@ -151,7 +150,7 @@ def _bin_loss(
 ) -> Metrics:
     logits = heads.main(batch.final, batch.state)
     weights = jnp.ones(logits.shape[-2])
-    loss = losses.cross_entropy(logits, batch.targets, weights, config.smoothing)
+    loss = cross_entropy(logits, batch.targets, weights, config.smoothing)
     return {"loss_main": loss, "accuracy": _accuracy(logits, batch.targets)}
 
 
@@ -173,3 +172,63 @@ def drop_tokens(key: Array, features: Array | None, depth: Depth, share: float) 
     kept = jax.random.bernoulli(key, 1.0 - share, features.shape[:2])
     kept = kept.at[:, depth.image_tokens :].set(True)
     return jnp.where(kept[..., None], features, 0)
+
+
+def level_targets(
+    codes: Int[AnyArray, "*n"], num_levels: int, smoothing: float = 0.0
+) -> Float[Array, "*n k"]:
+    """Target distributions: `smoothing` of the mass goes to the neighbouring levels.
+
+    A level beside the right one is nearly the right action, one far off is not, so the mass is not
+    spread over all levels. At an edge the only neighbour takes it all.
+    """
+    codes = jnp.asarray(codes)[..., None]
+    levels = jax.lax.broadcasted_iota(codes.dtype, (*codes.shape[:-1], num_levels), codes.ndim - 1)
+    distance = jnp.abs(levels - codes)
+    beside = (distance == 1).astype(jnp.float32)
+    beside = beside / beside.sum(axis=-1, keepdims=True)
+    return (1.0 - smoothing) * (distance == 0) + smoothing * beside
+
+
+def cross_entropy(
+    logits: Float[AnyArray, "*n l k"],
+    codes: Int[AnyArray, "*n l"],
+    weights: Float[Array, " l"],
+    smoothing: float = 0.0,
+) -> Float[Array, ""]:
+    """Mean cross-entropy, layers weighted; nats per token."""
+    targets = level_targets(codes, logits.shape[-1], smoothing)
+    losses = -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+    per_layer = losses.mean(axis=tuple(range(losses.ndim - 1)))
+    return jnp.sum(per_layer * weights) / jnp.sum(weights)
+
+
+def imbalance(logits: Float[AnyArray, "*n l k"], codes: Int[AnyArray, "*n l"]) -> Float[Array, ""]:
+    """KL divergence from the batch's true use of levels to the predicted one, per layer; nats.
+
+    Predictions that always name the majority level score well token by token; their average use
+    of levels does not. (The token-balance regularisation of ProAct, on the predictor's side.)
+    """
+    axes = tuple(range(codes.ndim - 1))
+    used = jax.nn.one_hot(codes, logits.shape[-1]).mean(axis=axes)
+    predicted = jax.nn.softmax(logits).mean(axis=axes)
+    ratio = jnp.log(jnp.maximum(used, 1e-9)) - jnp.log(jnp.maximum(predicted, 1e-9))
+    return jnp.mean(jnp.sum(used * ratio, axis=-1))
+
+
+def perturb(
+    key: Array, codes: Int[AnyArray, "*n"], num_levels: int, share: float
+) -> Int[Array, "*n"]:
+    """Moves a share of the codes by one level, up or down, within the levels."""
+    chosen_key, sign_key = jax.random.split(key)
+    chosen = jax.random.bernoulli(chosen_key, share, codes.shape)
+    shift = jnp.where(jax.random.bernoulli(sign_key, 0.5, codes.shape), 1, -1)
+    return jnp.where(chosen, jnp.clip(codes + shift, 0, num_levels - 1), codes)
+
+
+def replace_steps(
+    key: Array, codes: Int[AnyArray, "b t d l"], own: Int[Array, "b t d l"], share: Float[Array, ""]
+) -> Int[Array, "b t d l"]:
+    """Takes a head's own codes instead of the true ones for a share of the steps, whole steps."""
+    chosen: Bool[Array, "b t"] = jax.random.bernoulli(key, share, codes.shape[:2])
+    return jnp.where(chosen[..., None, None], own, codes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rfsq_jax.runs import plots
-from rfsq_jax.runs.tables import format_table
+from rfsq_jax.runs.terminal import format_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,49 +1,46 @@
-"""Trains a policy's heads on frozen features."""
+"""Trains a policy's heads on frozen features; the files in configs/ build a `PolicyRun`."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array
 
+from rfsq_jax.features.config import FeaturesRun, without_defaults
 from rfsq_jax.heads import network
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
-from rfsq_jax.parallel import sharding
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.runs.trees import Params
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch, HeadsLoss, make_objective
-from rfsq_jax.training.loop import Evaluate, LoopConfig, Metrics, Update, train_on_mesh
-from rfsq_jax.training.metrics import MetricWriter
-from rfsq_jax.training.optimizer import OptimizerConfig
-from rfsq_jax.training.state import TrainState
+from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
+from rfsq_jax.training.state import OptimizerConfig, TrainState
 
 BEST_METRIC = "held_out_error"
 EMA_WARMUP = 10.0
 
+Objective = Callable[[Params, Batch, Array, Array], tuple[Array, Metrics]]
+"""(parameters, batch, key, share of the run done) -> loss, metrics."""
+
 
 @dataclasses.dataclass(frozen=True)
-class HeadsTraining:
-    """One training run of a policy's heads.
+class AveragedTraining:
+    """What the trainings of heads have in common.
 
     Attributes:
-      model: the heads.
-      loss: what is minimised.
       optimizer: AdamW.
       loop: how long.
       batch_size: chunks per step, over all devices.
       ema: decay of the averaged parameters that are evaluated and kept.
     """
 
-    model: HeadsConfig = HeadsConfig()
-    loss: HeadsLoss = HeadsLoss()
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=3e-3, final_fraction=1e-2, weight_decay=0.05, clip_norm=1.0
     )
@@ -56,18 +53,49 @@ class HeadsTraining:
         require(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
 
 
+@dataclasses.dataclass(frozen=True)
+class HeadsTraining(AveragedTraining):
+    """One training run of a policy's heads.
+
+    Attributes:
+      model: the heads.
+      loss: what is minimised.
+    """
+
+    model: HeadsConfig = HeadsConfig()
+    loss: HeadsLoss = HeadsLoss()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PolicyRun:
+    """One run of train.features and train.heads.
+
+    Attributes:
+      features: which frozen features, and where they are.
+      training: heads, loss, optimiser and length.
+      tokenizer: a bundled name, or a folder that train.ae wrote; what the heads predict.
+      output: the heads' folder; the same command resumes what is there.
+    """
+
+    features: FeaturesRun = FeaturesRun()
+    training: HeadsTraining = HeadsTraining()
+    tokenizer: str = "libero"
+    output: Path = Path("runs/heads/small")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide what is in the heads' folder."""
+        options = dataclasses.asdict(self)
+        return {**options, "features": without_defaults(options["features"])}
+
+
 def train(
     config: HeadsTraining,
     shape: HeadsShape,
     statistics: ProprioStatistics,
     feed: Feed,
-    evaluate: Callable[[network.Params], dict[str, float]],
-    *,
-    mesh: Mesh | None = None,
-    description: str = "heads",
-    checkpoints: Checkpoints | None = None,
-    writer: MetricWriter | None = None,
-) -> network.Params:
+    evaluate: Callable[[Params], dict[str, float]],
+    **run: Unpack[RunOptions],
+) -> Params:
     """Trains or resumes, and returns the averaged parameters of the best evaluation.
 
     Args:
@@ -76,10 +104,7 @@ def train(
       statistics: of the training frames' states.
       feed: gives `Batch`es.
       evaluate: figures of averaged parameters, `BEST_METRIC` among them.
-      mesh: the devices; all by default.
-      description: what the progress bar says.
-      checkpoints: where to save and resume; without it the last parameters are returned.
-      writer: where the curves go.
+      run: without checkpoints the last parameters are returned.
 
     Raises:
       FloatingPointError: if the loss becomes NaN or inf.
@@ -88,51 +113,68 @@ def train(
     if config.model.kind == "tokens":
         layers, weights = shape.codes.num_layers, config.loss.layer_weights
         require(len(weights) == layers, "layer_weights", f"{layers}, one per layer", weights)
-    mesh = sharding.make_mesh() if mesh is None else mesh
-    start = initial_state(config, shape)
+    params = network.init(config.model, shape, jax.random.key(config.loop.seed))
+    objective = make_objective(config.model, config.loss, shape, statistics)
+    run.setdefault("description", "heads")
+    return train_averaged(config, params, objective, feed, evaluate, **run)
+
+
+def train_averaged(
+    config: AveragedTraining,
+    params: Params,
+    objective: Objective,
+    feed: Feed,
+    evaluate: Callable[[Params], dict[str, float]],
+    **run: Unpack[RunOptions],
+) -> Params:
+    """Moves parameters to lower an objective; returns the averages of the best evaluation.
+
+    Args:
+      config: how.
+      params: where to begin; they stay as they are.
+      objective: what is minimised; traceable.
+      feed: gives `Batch`es.
+      evaluate: figures of averaged parameters, the checkpoints' metric among them.
+      run: without checkpoints the last averages are returned.
+
+    Raises:
+      FloatingPointError: if the loss becomes NaN or inf.
+    """
     final = train_on_mesh(
-        make_update(config, shape, statistics),
-        start,
+        _make_update(config, objective),
+        initial_state(config, params),
         feed,
         config=config.loop,
-        mesh=mesh,
-        description=description,
-        evaluate=_of_averages(evaluate),
-        checkpoints=checkpoints,
-        writer=writer,
+        evaluate=lambda state: evaluate(state.ema_params),
+        **run,
     )
+    checkpoints = run.get("checkpoints")
     if checkpoints is not None and checkpoints.best_step is not None:
         final = checkpoints.restore(checkpoints.best_step, final)
     return jax.device_get(final.ema_params)
 
 
-def initial_state(config: HeadsTraining, shape: HeadsShape) -> TrainState:
-    """Fresh parameters, and their averages, which begin as the same."""
-    params = network.init(config.model, shape, jax.random.key(config.loop.seed))
+def initial_state(config: AveragedTraining, params: Params) -> TrainState:
+    """Copies of the parameters, for steps donate them, and their averages, which begin alike."""
+    params, averages = (jax.tree.map(jnp.copy, params) for _ in range(2))
     optimizer = config.optimizer.build(config.loop.steps)
-    return TrainState.create(params, optimizer, ema_params=jax.tree.map(jnp.copy, params))
+    return TrainState.create(params, optimizer, ema_params=averages)
 
 
-def make_update(config: HeadsTraining, shape: HeadsShape, statistics: ProprioStatistics) -> Update:
-    """Returns one optimiser step on a batch."""
+def _make_update(config: AveragedTraining, objective: Objective) -> Update:
     optimizer = config.optimizer.build(config.loop.steps)
-    objective = make_objective(config.model, config.loss, shape, statistics)
     gradient = jax.value_and_grad(objective, has_aux=True)
 
     def update(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         progress = state.step / config.loop.steps
         (_, metrics), gradients = gradient(state.params, batch, key, progress)
         moved = state.updated(gradients, optimizer)
-        return dataclasses.replace(moved, ema_params=moving_average(config.ema, moved)), metrics
+        return dataclasses.replace(moved, ema_params=_moving_average(config.ema, moved)), metrics
 
     return update
 
 
-def moving_average(decay: float, state: TrainState) -> Any:
+def _moving_average(decay: float, state: TrainState) -> Any:
     """Averages that forget their random beginning: the decay rises with the steps taken."""
     kept = jnp.minimum(decay, (1.0 + state.step) / (EMA_WARMUP + state.step))
     return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, state.ema_params, state.params)
-
-
-def _of_averages(evaluate: Callable[[network.Params], dict[str, float]]) -> Evaluate:
-    return lambda state: evaluate(state.ema_params)

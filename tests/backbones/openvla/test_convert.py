@@ -16,10 +16,9 @@ import pytest
 pytest.importorskip("torch")
 
 from rfsq_jax.backbones.openvla import orbax_copy
-from rfsq_jax.backbones.openvla.checkpoint import detect, load
+from rfsq_jax.backbones.openvla.checkpoint import detect, load, version_of
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.convert import convert, main
-from rfsq_jax.backbones.openvla.identity import version_of
 from rfsq_jax.backbones.openvla.layout import RULES
 from rfsq_jax.parallel.sharding import make_mesh, tree_shardings
 from tests.support.commands import refusal

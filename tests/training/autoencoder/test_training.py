@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from rfsq_jax.data.action_space import Normalization
 from rfsq_jax.data.action_spec import LIBERO
-from rfsq_jax.data.normalization import Normalization
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.tokenizers import autoencoder
@@ -16,7 +16,7 @@ from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.optimizer import OptimizerConfig
+from rfsq_jax.training.state import OptimizerConfig
 
 SHORT = LoopConfig(steps=40, steps_per_call=10, evaluate_every=20)
 

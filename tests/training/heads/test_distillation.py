@@ -15,7 +15,7 @@ from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.distillation import DraftTraining, distill, make_objective
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.optimizer import OptimizerConfig
+from rfsq_jax.training.state import OptimizerConfig
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
 

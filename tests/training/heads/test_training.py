@@ -8,7 +8,7 @@ import pytest
 
 from rfsq_jax.data.action_spec import LIBERO
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.heads import proprio
+from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.parallel import sharding
@@ -20,7 +20,7 @@ from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.objective import HeadsLoss
 from rfsq_jax.training.heads.training import HeadsTraining
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.optimizer import OptimizerConfig
+from rfsq_jax.training.state import OptimizerConfig
 from tests.support.feature_store import SPEC, make_store
 
 SMALL = TrunkConfig(width=32, num_heads=2, num_blocks=1)
@@ -144,7 +144,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(store, tokenizer, tmp_path):
         assert checkpoints.latest_step == 20
         run(training, store, tokenizer, checkpoints, devices=8)
         shape = parts(training, store, tokenizer)[0]
-        fresh = trainer.initial_state(training, shape)
+        fresh = trainer.initial_state(
+            training, network.init(training.model, shape, jax.random.key(0))
+        )
         like = sharding.place(fresh, sharding.make_mesh(), sharding.REPLICATED)
         resumed = checkpoints.restore(40, like).ema_params
     jax.tree.map(np.testing.assert_array_equal, whole, jax.device_get(resumed))

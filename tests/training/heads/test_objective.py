@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfsq_jax.heads import losses
+from rfsq_jax.training.heads import objective as losses
 
 LEVELS = 7
 

@@ -5,12 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.data.chunks import chunk_episodes, episode_chunks
-from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.action_space import ActionSpace, Normalization
+from rfsq_jax.data.episodes import Episode, chunk_episodes, episode_chunks, split_episodes
 from rfsq_jax.data.errors import reconstruction_errors
-from rfsq_jax.data.normalization import Normalization
-from rfsq_jax.data.splits import split_episodes
 
 
 @given(st.integers(0, 99))
