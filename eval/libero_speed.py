@@ -26,7 +26,7 @@ from rfsq_jax.evaluation.protocol import Trial
 from rfsq_jax.evaluation.settings import LiberoOptions
 from rfsq_jax.libero.tasks import Task, get_task
 from rfsq_jax.policies import Policy
-from rfsq_jax.policies.options import PolicyOptions
+from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results

@@ -14,6 +14,7 @@ from tests.support.memory import give_back
 from train import ae, features, heads
 
 LOOP = ["batch-size=16", "loop.steps=40", "loop.steps-per-call=20", "loop.evaluate-every=40"]
+FEW_CODES = ["model.rfsq.num-layers=4", "model.rfsq.dim=8"]
 FEATURES = ["suites=libero_object", "episodes=4", "stride=24", "workers=1"]
 
 
@@ -30,7 +31,7 @@ def test_demonstrations_become_a_policy_that_acts_in_the_simulator(tmp_path, mon
         [
             "--suites=libero_object",
             "--against=None",
-            *options("training.", LOOP),
+            *options("training.", [*LOOP, *FEW_CODES]),
             f"--output={tokenizer}",
         ]
     )
@@ -45,6 +46,7 @@ def test_demonstrations_become_a_policy_that_acts_in_the_simulator(tmp_path, mon
         [
             *options("training.", LOOP),
             "--training.model.main.num-blocks=1",
+            *("--training.loss.layer-weights", "1", "1", "1", "1"),
             *options("features.", [f"output={stored}"]),
             f"--{made_for}",
             f"--output={trained}",

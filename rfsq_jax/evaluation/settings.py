@@ -10,7 +10,7 @@ from rfsq_jax.evaluation.protocol import EpisodeRules, EvaluationProtocol
 from rfsq_jax.libero import tasks as benchmark
 from rfsq_jax.libero.tasks import SUITES, Task, official_init_states
 from rfsq_jax.policies import Mode, Policy
-from rfsq_jax.policies.options import PolicyOptions
+from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
 
 ALL = "all"

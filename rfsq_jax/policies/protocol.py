@@ -66,10 +66,10 @@ class Policy(abc.ABC):
           ValueError: if the files are damaged, of a newer format or of another backbone, do not
             allow the mode, or an option does not suit.
         """
-        from rfsq_jax.policies import options
+        from rfsq_jax.policies import loading
 
         given = backbone_options or {}
-        policy = options.load(path_or_name, checkpoint, mode, backbone, suites, given)
+        policy = loading.load(path_or_name, checkpoint, mode, backbone, suites, given)
         if not isinstance(policy, cls):
             raise ValueError(
                 f"{path_or_name} must be a {cls.__name__}, got {type(policy).__name__}"

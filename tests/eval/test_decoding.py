@@ -22,12 +22,13 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
-from rfsq_jax.policies import options as loading
+from rfsq_jax.policies import loading
 from rfsq_jax.policies.files import PolicyParts, save_policy
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers import ActionTokenizer
 from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
+from tests.support.tokenizers import untrained_tokenizer
 
 TRUNK = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 HELD_OUT = 48
@@ -54,8 +55,8 @@ class Stored(Backbone):
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> ActionTokenizer:
-    return ActionTokenizer.from_pretrained("libero")
+def tokenizer(chunks) -> ActionTokenizer:
+    return untrained_tokenizer(chunks)
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,35 @@
 """The policy as users hold it, on a backbone of a few products."""
 
 import dataclasses
+import functools
 import json
 import threading
 
 import numpy as np
 import pytest
 
-from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
+from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
-from rfsq_jax.tokenizers.step import ActionTokenizer
+from rfsq_jax.tokenizers.step import StepTokenizer
 from tests.support.fakes import SPEC, Patches
 from tests.support.policies import untrained_parts
+from tests.support.tokenizers import untrained_tokenizer
 
 pytestmark = pytest.mark.numerics
 
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
 
 
+@functools.cache
+def tokenizer() -> StepTokenizer:
+    rng = np.random.default_rng(0)
+    return untrained_tokenizer(rng.uniform(-1, 1, (64, 8, 7)).astype(np.float32))
+
+
 def make_parts(config: HeadsConfig | None = None, threshold: float | None = -1.0):
-    tokenizer = ActionTokenizer.from_pretrained("libero")
     config = HeadsConfig(main=SMALL, draft=SMALL) if config is None else config
-    return untrained_parts(SPEC, config, tokenizer, threshold=threshold)
+    return untrained_parts(SPEC, config, tokenizer(), threshold=threshold)
 
 
 def observe(batch=3, seed=0):
@@ -213,12 +220,11 @@ def test_policies_of_the_first_format_still_load(tmp_path, kind):
     policy = TokenPolicy(make_parts(config, None), Patches())
     folder = tmp_path / "p"
     policy.save_pretrained(folder)
-    ActionTokenizer.from_pretrained("libero").save_pretrained(folder / "tokenizer")
+    tokenizer().save_pretrained(folder / "tokenizer")
     description = json.loads((folder / "policy.json").read_text())
     del description["space"], description["backbone"]["options"], description["shape"]["horizon"]
     del description["config"]["point_estimate"], description["shape"]["tokens"]
-    codes = {"horizon": 8, "dim": 16, "num_layers": 8, "num_levels": 7, "coarse": 3}
-    description["shape"]["codes"] = codes
+    description["shape"]["codes"] = dataclasses.asdict(CodeShape.of(tokenizer()))
     description["config"]["readout"] = "argmax"
     old = json.dumps({**description, "format_version": 1})
     (folder / "policy.json").write_text(old)

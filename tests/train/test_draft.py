@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
-from rfsq_jax.policies import options as loading
+from rfsq_jax.policies import loading
 from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
-from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.support.commands import refusal
 from tests.support.fakes import Patches
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
+from tests.support.tokenizers import untrained_tokenizer
 from train import draft as command
 
 SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
@@ -24,7 +24,7 @@ SHORT += ["--training.loop.evaluate-every", "20", "--training.batch-size", "8"]
 @pytest.fixture
 def options(chunks, tmp_path, monkeypatch, one_device) -> list[str]:
     """A policy and features on disk, and the options that name them."""
-    tokenizer = ActionTokenizer.from_pretrained("libero")
+    tokenizer = untrained_tokenizer(chunks)
     store = make_store(tmp_path / "features", tokenizer, chunks[::37][:4], 96, 48)
     config = HeadsConfig(main=SMALL, draft=SMALL)
     parts = untrained_parts(SPEC, config, tokenizer, store.state)

@@ -10,7 +10,6 @@ from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.parallel import sharding
 from rfsq_jax.policies.files import PolicyParts
-from rfsq_jax.tokenizers.step import ActionTokenizer
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.distillation import DraftTraining, distill, make_objective
@@ -18,6 +17,7 @@ from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.state import OptimizerConfig
 from tests.support.feature_store import SPEC, make_store
 from tests.support.policies import untrained_parts
+from tests.support.tokenizers import untrained_tokenizer
 
 SMALL = TrunkConfig(width=32, num_heads=2, num_blocks=1)
 TRAINING = DraftTraining(
@@ -31,8 +31,12 @@ TRAINING = DraftTraining(
 
 
 @pytest.fixture(scope="module")
-def data(chunks, tmp_path_factory):
-    tokenizer = ActionTokenizer.from_pretrained("libero")
+def tokenizer(chunks):
+    return untrained_tokenizer(chunks)
+
+
+@pytest.fixture(scope="module")
+def data(tokenizer, chunks, tmp_path_factory):
     store = make_store(tmp_path_factory.mktemp("features"), tokenizer, chunks[::37][:4], 96, 16)
     return HeadsData.of(
         store, "train", tokenizer.space, tokenizer, HeadsConfig(main=SMALL, draft=SMALL)
@@ -40,8 +44,7 @@ def data(chunks, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def parts(data):
-    tokenizer = ActionTokenizer.from_pretrained("libero")
+def parts(data, tokenizer):
     config = HeadsConfig(main=SMALL, draft=SMALL)
     parts = untrained_parts(SPEC, config, tokenizer, data.store.state, seed=0)
     # Louder logits: an untrained head says almost the same of every frame.
@@ -52,10 +55,15 @@ def parts(data):
 
 def agreement(parts: PolicyParts, params: network.Params, data: HeadsData) -> float:
     batch = data.read(np.arange(len(data)))
-    heads = network.bind(parts.config, parts.shape, params)
-    state = proprio.normalize(parts.statistics, batch.state)
-    main = heads.main.coarse(heads.main.hidden(batch.final, state)).argmax(axis=-1)
-    return float((main == heads.draft(batch.early, state).argmax(axis=-1)).mean())
+
+    @jax.jit
+    def same(params: network.Params) -> jax.Array:
+        heads = network.bind(parts.config, parts.shape, params)
+        state = proprio.normalize(parts.statistics, batch.state)
+        main = heads.main.coarse(heads.main.hidden(batch.final, state)).argmax(axis=-1)
+        return (main == heads.draft(batch.early, state).argmax(axis=-1)).mean()
+
+    return float(same(params))
 
 
 def test_a_taught_draft_agrees_with_the_main_head_which_stays(parts, data):
