@@ -1,6 +1,7 @@
 """Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
 import atexit
+import collections
 import gc
 import os
 import tempfile
@@ -48,6 +49,8 @@ SIMULATED = (
 """One worker holds all simulators, a quarter of a gigabyte each, and begins with them; of the slow
 tests both workers do, because simulating is all that most of them do."""
 
+MANY_PROGRAMS = 200
+
 LONG = ("training/", "rfsq/", "train/", "eval/")
 """These come next, so that the workers end at about the same time."""
 
@@ -92,6 +95,23 @@ def forget_programs() -> Iterator[None]:
     """Gives a module's compiled programs back: some megabytes each, and there are thousands."""
     yield
     give_back()
+
+
+@pytest.fixture(autouse=True)
+def forget_many_programs() -> Iterator[None]:
+    """Gives them back within a module too, where they have become very many."""
+    yield
+    if compiled["programs"] > MANY_PROGRAMS:
+        give_back()
+        compiled.clear()
+
+
+compiled: collections.Counter[str] = collections.Counter()
+
+
+@jax.monitoring.register_event_duration_secs_listener
+def count_programs(event: str, _: float, **__: object) -> None:
+    compiled["programs"] += event == "/jax/core/compile/backend_compile_duration"
 
 
 def smooth_actions(steps: int, seed: int) -> np.ndarray:

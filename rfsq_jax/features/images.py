@@ -100,11 +100,18 @@ def _environment(suite: str, index: int, image_size: int) -> Environment:
     global _last
     key = (suite, index, image_size)
     if _last is None or _last[0] != key:
-        if _last is not None:
-            _last[1].close()
+        close_environment()
         env = Environment(get_task(suite, index), cameras=POLICY_CAMERAS, image_size=image_size)
         _last = (key, env)
     return _last[1]
+
+
+def close_environment() -> None:
+    """Closes the simulator that `replay_images` keeps, if there is one."""
+    global _last
+    if _last is not None:
+        _last[1].close()
+        _last = None
 
 
 def _difference(state: Float32[np.ndarray, " 8"], other: Float32[np.ndarray, " 8"]) -> float:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rfsq_jax.features.images import ReplayError, replay_images
+from rfsq_jax.features.images import ReplayError, close_environment, replay_images
 from rfsq_jax.libero.demonstrations.bundled import load_demonstrations
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.tasks import get_task
@@ -15,7 +15,8 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def demonstration():
-    return load_demonstrations("libero_object")[0]
+    yield load_demonstrations("libero_object")[0]
+    close_environment()
 
 
 def test_rendering_some_steps_gives_what_rendering_all_gives(demonstration):

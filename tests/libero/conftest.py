@@ -9,7 +9,7 @@ import pytest
 from tests.support.memory import give_back
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment() -> Iterator[Callable]:
     """Returns a function from (suite, index) to an environment; keeps the last two."""
     from rfsq_jax.libero.environment import Environment
@@ -28,5 +28,6 @@ def environment() -> Iterator[Callable]:
         return env
 
     yield make
-    for env in made.values():
-        env.close()
+    while made:
+        made.popitem()[1].close()
+    give_back()
