@@ -31,6 +31,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from rfsq_jax.data.episodes import Episode
+from tests.support.devices import on_one_device
 from tests.support.memory import give_back
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -49,7 +50,7 @@ SIMULATED = (
 """One worker holds all simulators, a quarter of a gigabyte each, and begins with them; of the slow
 tests both workers do, because simulating is all that most of them do."""
 
-MANY_PROGRAMS = 200
+MANY_PROGRAMS = 400
 
 LONG = ("training/", "rfsq/", "train/", "eval/")
 """These come next, so that the workers end at about the same time."""
@@ -132,10 +133,10 @@ def unchecked_types() -> Iterator[None]:
 
 
 @pytest.fixture
-def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For commands of which sharding is no part; for eight devices all compiles longer."""
-    first = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *_: first)
+def one_device() -> Iterator[None]:
+    """See `on_one_device`."""
+    with on_one_device():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,10 @@ MODEL = AutoencoderConfig(rfsq=RFSQConfig(dim=CODES.dim, num_layers=CODES.num_la
 
 @functools.cache
 def decoder() -> StepDecoder:
-    params, state = autoencoder.init(MODEL, jax.random.key(0))
-    mean = 0.3 * jax.random.normal(jax.random.key(1), state.mean.shape)
-    return StepDecoder(MODEL, params, RFSQState(mean, state.scale))
+    with jax.ensure_compile_time_eval():
+        params, state = autoencoder.init(MODEL, jax.random.key(0))
+        mean = 0.3 * jax.random.normal(jax.random.key(1), state.mean.shape)
+        return StepDecoder(MODEL, params, RFSQState(mean, state.scale))
 
 
 class CountingBackbone(Backbone):

@@ -1,4 +1,4 @@
-"""Simulators that the tests of a run share: building one takes seconds."""
+"""A simulator that tests of a run share: building one takes seconds."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from tests.support.memory import give_back
 
 @pytest.fixture(scope="package")
 def environment() -> Iterator[Callable]:
-    """Returns a function from (suite, index) to an environment; keeps the last two."""
+    """Returns a function from (suite, index) to an environment; keeps the last."""
     from rfsq_jax.libero.environment import Environment
     from rfsq_jax.libero.tasks import get_task
 
     made: dict[tuple[str, int], Environment] = {}
 
     def make(suite: str, index: int) -> Environment:
-        key = (suite, index)
-        env = made.pop(key, None) or Environment(get_task(suite, index))
-        # The latest is last.
-        made[key] = env
-        if len(made) > 2:
-            made.pop(next(iter(made))).close()
-            give_back()
-        return env
+        if (suite, index) not in made:
+            close()
+            made[suite, index] = Environment(get_task(suite, index))
+        return made[suite, index]
+
+    def close() -> None:
+        while made:
+            made.popitem()[1].close()
+        give_back()
 
     yield make
-    while made:
-        made.popitem()[1].close()
-    give_back()
+    close()

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -39,8 +40,8 @@ def play(env: Environment, start: Start, actions: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-@pytest.fixture
-def stock(cameras):
+@contextlib.contextmanager
+def stock_simulator(cameras: bool):
     task = get_task(SUITE, INDEX)
     with seeded_numpy(0):
         stock = ControlEnv(
@@ -51,9 +52,11 @@ def stock(cameras):
             camera_widths=64,
         )
         stock.reset()
-    yield stock
-    stock.close()
-    give_back()
+    try:
+        yield stock
+    finally:
+        stock.close()
+        give_back()
 
 
 def start_stock(stock, start: Start) -> None:
@@ -72,31 +75,34 @@ def stock_policy_state(observation) -> np.ndarray:
     return np.concatenate(parts).astype(np.float32)
 
 
-@pytest.mark.parametrize("cameras", [False])
-def test_every_bit_is_the_stock_simulators(environment, stock):
+def test_every_bit_is_the_stock_simulators(environment):
     env = environment(SUITE, INDEX)
     start = random_start(env, 1)
     env.reset(start, settle_steps=0)
-    start_stock(stock, start)
-    for action in [*[NO_OP] * 10, *wild_actions(120)]:
-        shown = env.step(action).state
-        observation, _, done, _ = stock.step(action)
-        np.testing.assert_array_equal(env.simulator_state, stock.get_sim_state())
-        np.testing.assert_array_equal(shown, stock_policy_state(observation))
-        assert env.success() == done
+    with stock_simulator(cameras=False) as stock:
+        start_stock(stock, start)
+        for action in [*[NO_OP] * 10, *wild_actions(120)]:
+            shown = env.step(action).state
+            observation, _, done, _ = stock.step(action)
+            np.testing.assert_array_equal(env.simulator_state, stock.get_sim_state())
+            np.testing.assert_array_equal(shown, stock_policy_state(observation))
+            assert env.success() == done
 
 
-@pytest.mark.parametrize("cameras", [True])
-def test_pictures_are_the_stock_simulators_rotated(stock):
+def test_pictures_are_the_stock_simulators_rotated():
     with Environment(get_task(SUITE, INDEX), cameras=POLICY_CAMERAS, image_size=64) as env:
         start = random_start(env, 2)
         env.reset(start, settle_steps=0)
-        start_stock(stock, start)
         for action in wild_actions(4):
             env.step(action)
-            stock.step(action)
         images = env.render()
-    observation = stock.env._get_observations()
+    # One after the other: with its cameras each takes a gigabyte.
+    give_back()
+    with stock_simulator(cameras=True) as stock:
+        start_stock(stock, start)
+        for action in wild_actions(4):
+            stock.step(action)
+        observation = stock.env._get_observations()
     assert set(images) == set(POLICY_CAMERAS)
     for name, picture in images.items():
         assert picture.std() > 10
@@ -152,21 +158,22 @@ def test_bad_input_is_refused_at_the_border(environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cameras", [False])
-def test_stepping_is_less_work_than_in_the_stock_simulator(environment, stock):
+def test_stepping_is_less_work_than_in_the_stock_simulator(environment):
     env = environment(SUITE, INDEX)
-    start, actions = random_start(env, 7), wild_actions(150)
-    env.reset(start)
-    start_stock(stock, start)
+    actions = wild_actions(150)
     # Calls of functions, in Python and in C, which are as many on a slow or busy machine.
     calls: dict[str, int] = {"ours": 0, "stock": 0}
-    for name, step in (("ours", env.step), ("stock", stock.step)):
+    with stock_simulator(cameras=False) as stock:
+        start = random_start(env, 7)
+        env.reset(start)
+        start_stock(stock, start)
+        for name, step in (("ours", env.step), ("stock", stock.step)):
 
-        def count(frame, event, arg, name=name):
-            calls[name] += event in ("call", "c_call")
+            def count(frame, event, arg, name=name):
+                calls[name] += event in ("call", "c_call")
 
-        sys.setprofile(count)
-        for action in actions:
-            step(action)
-        sys.setprofile(None)
+            sys.setprofile(count)
+            for action in actions:
+                step(action)
+            sys.setprofile(None)
     assert calls["ours"] < 0.8 * calls["stock"]

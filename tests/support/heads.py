@@ -41,4 +41,6 @@ def codes(batch: int = 3, layers: int = CODES.num_layers, seed: int = 2) -> np.n
 
 @functools.cache
 def heads(config: HeadsConfig = TOKENS, seed: int = 0) -> Heads:
-    return network.bind(config, SHAPE, init(config, SHAPE, jax.random.key(seed)))
+    # Arrays, also for who asks while tracing.
+    with jax.ensure_compile_time_eval():
+        return network.bind(config, SHAPE, init(config, SHAPE, jax.random.key(seed)))

@@ -17,6 +17,7 @@ from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import LoopConfig
 from tests.conftest import smooth_actions
+from tests.support.devices import on_one_device
 
 ARM = (ActionGroup("joint", 6), ActionGroup("gripper", 1, bounds=(0.0, 1.0)))
 SPECS = {
@@ -48,7 +49,8 @@ def case(request):
     loop = LoopConfig(steps=900, steps_per_call=300, evaluate_every=900)
     model = AutoencoderConfig.for_actions(spec.action_dim, RFSQConfig(num_layers=3))
     training = TrainingConfig(model=model, loop=loop)
-    return spec, chunks, StepTokenizer.fit(chunks, spec=spec, training=training)
+    with on_one_device():
+        return spec, chunks, StepTokenizer.fit(chunks, spec=spec, training=training)
 
 
 def test_every_dim_comes_back(case):

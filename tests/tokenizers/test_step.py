@@ -88,7 +88,7 @@ def test_flat_ids_round_trip_and_can_be_cut_after_a_layer(tokenizer, chunks):
         tokenizer.decode([chunk[:1000] for chunk in ids])
 
 
-def test_fit_makes_the_error_small(chunks):
+def test_fit_makes_the_error_small(chunks, one_device):
     loop = LoopConfig(steps=2000, steps_per_call=500, evaluate_every=2000)
     tokenizer = ActionTokenizer.fit(chunks, training=TrainingConfig(loop=loop))
     error = tokenizer.decode(tokenizer.encode(chunks)) - chunks

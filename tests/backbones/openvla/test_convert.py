@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,8 @@ def test_arrays_of_another_config_are_named(copy: Path) -> None:
         load(copy, config)
 
 
-def test_damaged_copies_are_named(folder: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    convert(folder, copy)
+def test_damaged_copies_are_named(copy: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(copy, tmp_path / "copy")
     for path in (copy / orbax_copy.ARRAYS).rglob("*"):
         if path.is_file() and path.stat().st_size > 2**16:
             path.write_bytes(path.read_bytes()[:-5000])
