@@ -39,16 +39,6 @@ SENTENCES = ("Put the bowl here", "pick up it")
 
 
 @pytest.fixture(scope="module")
-def oft_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "oft", TINY_OFT)
-
-
-@pytest.fixture(scope="module")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "base", TINY)
-
-
-@pytest.fixture(scope="module")
 def oft(oft_folder: Path) -> Any:
     return get_backbone("openvla-oft", path=oft_folder, **OPTIONS)
 
@@ -222,50 +212,6 @@ def test_pictures_are_not_rotated(base: Any) -> None:
     images, sentences, state = seen()
     pixels = base.prepare(Observations(images, sentences, state))["pixels"]
     np.testing.assert_array_equal(pixels[1, 0], pictures.prepare(images[1, 0], 56))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"features": "all"}, "features must be one of actions, last"),
-        ({"early_layer": 3}, r"early_layer must be in 1\.\.2"),
-        ({"cameras": 3}, "cameras must be 1 or 2"),
-        ({"statistics": "libero_goal"}, "key must be one of libero_spatial_no_noops"),
-        ({"chips": "two"}, "chips must be a whole number"),
-        ({"blind": 1}, "blind must be True or False"),
-        ({"jpeg": "no"}, "jpeg must be True or False"),
-        ({"dtype": "int8"}, "dtype must be one of"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(
-    oft_folder: Path, options: dict[str, Any], message: str, unchecked_types: None
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        get_backbone("openvla-oft", path=oft_folder, **{**OPTIONS, **options})
-
-
-def test_folders_that_do_not_fit_are_named(
-    oft_folder: Path, base_folder: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(
-        ValueError, match="must be a checkpoint of openvla-oft, got one of openvla:"
-    ):
-        get_backbone("openvla-oft", path=base_folder)
-    with pytest.raises(
-        ValueError, match="must be a checkpoint of openvla, got one of openvla-oft:"
-    ):
-        get_backbone("openvla", path=oft_folder)
-    with pytest.raises(ValueError, match="features must be last"):
-        get_backbone("openvla", path=base_folder, features="actions")
-    with pytest.raises(ValueError, match="path must be the folder"):
-        get_backbone("openvla")
-    with pytest.raises(ValueError, match=r"option must be one of cameras, .*, got 'colour'"):
-        get_backbone("openvla", path=base_folder, colour=1)
-    mixed = write_checkpoint(tmp_path, TINY_OFT, sets=("libero_goal", "libero_10"))
-    with pytest.raises(ValueError, match="statistics must be one of libero_goal, libero_10"):
-        get_backbone("openvla-oft", path=mixed)
-    with pytest.raises(ValueError, match="chips must be at most 8"):
-        get_backbone("openvla-oft", path=oft_folder, chips=99)
 
 
 def test_a_model_without_state_ignores_it(tmp_path: Path) -> None:
