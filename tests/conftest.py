@@ -40,6 +40,7 @@ hypothesis.settings.load_profile("ci")
 
 TESTS = Path(__file__).parent
 SIMULATED = (
+    "eval/test_failures.py",
     "test_end_to_end.py",
     "libero/",
     "evaluation/analysis/test_failure_modes.py",

@@ -5,17 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval import failures
 from rfsq_jax.evaluation.analysis.failure_modes import FailureMode, count_modes, diagnose, goal_of
-from rfsq_jax.evaluation.log import EpisodeLog, actions_file, digest, read_actions, write_actions
+from rfsq_jax.evaluation.log import actions_file, digest, read_actions, write_actions
 from rfsq_jax.evaluation.play.libero_simulator import start_of
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.experts import make_expert
 from rfsq_jax.libero.tasks import get_task
-from rfsq_jax.runs.files import read_json, write_json
-from tests.support.commands import refusal
 from tests.support.evaluation import record_of
 
 SUITE, TASK = "libero_object", 1
@@ -111,20 +108,3 @@ def test_kept_actions_are_those_of_the_log(tmp_path):
     assert [path.name for path in (tmp_path / "actions").iterdir()] == [
         actions_file(tmp_path, TRIAL).name
     ]
-
-
-def test_the_command_plays_failures_only(tmp_path, capsys):
-    closing = np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (10, 1))
-    log = EpisodeLog(tmp_path / "episodes.jsonl")
-    write_actions(tmp_path, TRIAL, closing)
-    log.append(record_of(TRIAL, success=False, actions_sha256=digest(closing)))
-    log.append(record_of(dataclasses.replace(TRIAL, number=1), success=True))
-    assert "expected a finished run" in refusal(failures.main, [str(tmp_path)], capsys)
-    write_json(tmp_path / "results.json", {"figures": {"protocol": dataclasses.asdict(PROTOCOL)}})
-    assert failures.main([str(tmp_path), "--workers", "1"]) == 0
-    shown = capsys.readouterr().out
-    assert "closed beside the thing" in shown
-    assert "100%" in shown
-    (figures,) = read_json(tmp_path / failures.OUTPUT)
-    assert figures["mode"] == "closed beside the thing"
-    assert figures["closings"] == 1
