@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("torch")
 pytest.importorskip("simplejpeg")
 
 from rfsq_jax.backbones import get_backbone
