@@ -7,6 +7,7 @@ from rfsq_jax.libero.demonstrations.bundled import bundled_suites, load_demonstr
 from rfsq_jax.libero.demonstrations.generation import attempt_seeds
 from rfsq_jax.libero.demonstrations.recording import record
 from rfsq_jax.libero.experts import Style, make_expert
+from rfsq_jax.libero.lattice import to_counts
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.scene import Scene
 
@@ -117,4 +118,6 @@ def test_the_experts_still_make_the_bundled_demonstrations(environment, suite):
         start = random_start(env, placement)
         again = record(env, start, lambda env, rng=rng: make_expert(env, rng, "human"))
         assert again is not None
-        np.testing.assert_array_equal(again.actions, demonstration.actions)
+        counts, bundled_counts = to_counts(again.actions), to_counts(demonstration.actions)
+        # Another processor rounds other last bits, which can make a neighbouring count of a value.
+        np.testing.assert_allclose(counts, bundled_counts, rtol=0, atol=1)
