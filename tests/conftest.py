@@ -54,8 +54,8 @@ tests both workers do, because simulating is all that most of them do."""
 MANY_PROGRAMS = 400
 
 LONG = ("training/", "train/", "eval/", "rfsq/")
-"""These come next, so that the workers end at about the same time; last of them rfsq/, which compiles
-most, when the simulators are closed."""
+"""These come next, so that the workers end at about the same time; rfsq/ last, which compiles most,
+when the simulators are closed."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
