@@ -21,6 +21,8 @@ def environment() -> Iterator[Callable]:
         if (suite, index) not in made:
             close()
             made[suite, index] = Environment(get_task(suite, index))
+            # Building takes more than a gigabyte for a while.
+            give_back()
         return made[suite, index]
 
     def close() -> None:

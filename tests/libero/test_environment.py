@@ -52,6 +52,7 @@ def stock_simulator(cameras: bool):
             camera_widths=64,
         )
         stock.reset()
+    give_back()
     try:
         yield stock
     finally:
