@@ -1,7 +1,6 @@
 """Settings that every test runs under; eight CPU devices, so that sharded code is sharded."""
 
 import atexit
-import collections
 import gc
 import os
 import tempfile
@@ -32,7 +31,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from rfsq_jax.data.episodes import Episode
 from tests.support.devices import on_one_device
-from tests.support.memory import give_back
+from tests.support.memory import give_back, give_back_much
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True)
@@ -50,8 +49,6 @@ SIMULATED = (
 )
 """One worker holds all simulators, a quarter of a gigabyte each, and begins with them; of the slow
 tests both workers do, because simulating is all that most of them do."""
-
-MANY_PROGRAMS = 400
 
 LONG = ("training/", "train/", "eval/", "rfsq/")
 """These come next, so that the workers end at about the same time; rfsq/ last, which compiles most,
@@ -104,17 +101,7 @@ def forget_programs() -> Iterator[None]:
 def forget_many_programs() -> Iterator[None]:
     """Gives them back within a module too, where they have become very many."""
     yield
-    if compiled["programs"] > MANY_PROGRAMS:
-        give_back()
-        compiled.clear()
-
-
-compiled: collections.Counter[str] = collections.Counter()
-
-
-@jax.monitoring.register_event_duration_secs_listener
-def count_programs(event: str, duration_secs: float, **_: object) -> None:
-    compiled["programs"] += event == "/jax/core/compile/backend_compile_duration"
+    give_back_much()
 
 
 def smooth_actions(steps: int, seed: int) -> np.ndarray:

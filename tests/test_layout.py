@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,13 @@ def test_files_are_short():
     folders = ("rfsq_jax", "train", "eval", "configs")
     lengths = {p: len(p.read_text().splitlines()) for f in folders for p in modules(ROOT / f)}
     assert not {path: lines for path, lines in lengths.items() if lines > LONGEST}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.glob("*/**/__init__.py")), ids=lambda path: path.parent.name
+)
+def test_tables_of_contents_name_what_is_there(path):
+    contents = ast.get_docstring(ast.parse(path.read_text())) or ""
+    named = re.findall(r"^(\w+(?:, \w+)*)  +\S", contents, re.MULTILINE)
+    there = {each.stem for each in path.parent.iterdir()}
+    assert {name for names in named for name in names.split(", ")} <= there

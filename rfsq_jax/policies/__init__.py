@@ -4,7 +4,7 @@ protocol       `Policy`: observations in, action chunks out
 token_policy   heads on a frozen backbone
 openvla        OpenVLA and OpenVLA-OFT with their own heads
 files          a policy on disk
-options        by name or folder; which policy a command takes
+loading        by name or folder; which policy a command takes
 """
 
 from rfsq_jax.data.observations import Observations

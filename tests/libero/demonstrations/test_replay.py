@@ -33,10 +33,11 @@ def test_the_bundle_covers_its_suite(suite):
 )
 def test_bundled_demonstrations_replay_to_success(environment, suite, index):
     env = environment(suite, index)
-    demonstration = next(each for each in load_demonstrations(suite) if each.task_index == index)
-    final = replay(env, demonstration)
-    assert env.success()
-    np.testing.assert_array_equal(replay(env, demonstration), final)
+    chosen = [each for each in load_demonstrations(suite) if each.task_index == index][:2]
+    for demonstration in chosen:
+        final = replay(env, demonstration)
+        assert env.success()
+        np.testing.assert_array_equal(replay(env, demonstration), final)
 
 
 @pytest.mark.slow

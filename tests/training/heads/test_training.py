@@ -148,7 +148,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(few_codes_store, few_codes, tmp_
     store, tokenizer = few_codes_store, few_codes
     loop = LoopConfig(steps=40, steps_per_call=10, evaluate_every=20)
     training = dataclasses.replace(REGULARISED, loop=loop)
-    whole, _ = run(training, store, tokenizer, devices=2)
+    whole, _ = run(training, store, tokenizer, devices=8)
 
     class StoppedError(Exception):
         pass
@@ -162,16 +162,15 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(few_codes_store, few_codes, tmp_
         pytest.raises(StoppedError),
         StopsAfterSaving(tmp_path / "a", trainer.BEST_METRIC) as checkpoints,
     ):
-        run(training, store, tokenizer, checkpoints, devices=2)
+        run(training, store, tokenizer, checkpoints, devices=8)
     with Checkpoints(tmp_path / "a", trainer.BEST_METRIC) as checkpoints:
         assert checkpoints.latest_step == 20
-        run(training, store, tokenizer, checkpoints, devices=2)
+        run(training, store, tokenizer, checkpoints, devices=8)
         shape = parts(training, store, tokenizer)[0]
         fresh = trainer.initial_state(
             training, network.init(training.model, shape, jax.random.key(0))
         )
-        mesh = sharding.make_mesh(devices=jax.devices()[:2])
-        like = sharding.place(fresh, mesh, sharding.REPLICATED)
+        like = sharding.place(fresh, sharding.make_mesh(), sharding.REPLICATED)
         resumed = checkpoints.restore(40, like).ema_params
     jax.tree.map(np.testing.assert_array_equal, whole, jax.device_get(resumed))
 
