@@ -26,7 +26,7 @@ from rfsq_jax.data.episodes import STATE_DIM, Episode
 from rfsq_jax.data.readers.hdf5_files import StoredGroup, open_hdf5
 
 IMAGE_KEYS = {"agentview": "agentview_rgb", "robot0_eye_in_hand": "eye_in_hand_rgb"}
-ACTIONS = (None, None)
+ACTIONS, IMAGES = (None, None), (None, None, None, 3)
 DEMO = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 SCENE_PREFIX = re.compile(r"^.*SCENE\d+_")
 
@@ -138,9 +138,15 @@ def _read_state(group: StoredGroup) -> Float32[np.ndarray, "n 8"]:
 def _read_images(
     group: StoredGroup, steps: int, frames: Any = ()
 ) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
-    observations, shape = group.group("obs"), (steps, None, None, 3)
-    return {
-        camera: np.ascontiguousarray(observations.array(key, shape, "u", frames)[:, ::-1, ::-1])
-        for camera, key in IMAGE_KEYS.items()
-        if observations.has(key)
-    }
+    observations, found = group.group("obs"), {}
+    for camera, key in IMAGE_KEYS.items():
+        if not observations.has(key):
+            continue
+        count = observations.array_shape(key, IMAGES, "u")[0]
+        if count != steps:
+            raise ValueError(
+                f"{_source(group)} must have images of all steps, {steps}, got {count} in {key}"
+            )
+        images = observations.array(key, IMAGES, "u", frames)
+        found[camera] = np.ascontiguousarray(images[:, ::-1, ::-1])
+    return found
