@@ -25,7 +25,7 @@ from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.tasks import get_task
 from rfsq_jax.parallel.calls import WorkerDiedError, run_all
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.json_files import read_json, write_json
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.terminal import format_table, progress_bar
 

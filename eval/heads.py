@@ -13,7 +13,7 @@ from typing import Any
 
 from rfsq_jax.policies.files import load_policy
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.training.heads import report

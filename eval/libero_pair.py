@@ -17,7 +17,7 @@ from typing import Annotated
 import tyro
 
 from rfsq_jax.evaluation.analysis.pairs import compare_runs, pair_table, read_run
-from rfsq_jax.runs.files import write_json
+from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.runs.options import parse, user_errors
 
 COMMAND = "eval.libero_pair"

@@ -20,7 +20,7 @@ from rfsq_jax.features.shards import finished_bytes, shard_folder
 from rfsq_jax.features.store import MANIFEST, Manifest
 from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import write_json
+from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers import ActionTokenizer

@@ -16,8 +16,8 @@ from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.run import EpisodeError
 from rfsq_jax.libero.tasks import Task
 from rfsq_jax.policies import Observations, Policy
-from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.intervals import wilson
+from rfsq_jax.runs.json_files import read_json, write_json
 from rfsq_jax.runs.terminal import format_table
 
 PROFILE, ERRORS = "profile.json", "errors.json"

@@ -13,7 +13,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from rfsq_jax.runs.files import atomic_path, read_json, write_json
+from rfsq_jax.runs.files import atomic_folder
+from rfsq_jax.runs.json_files import read_json, write_json
 
 DESCRIPTION = "shard.json"
 COLUMNS = ("state", "actions", "episode", "frame", "held_out", "instruction")
@@ -29,8 +30,8 @@ def write_shard(
     Returns:
       the bytes written.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    own = {DESCRIPTION, *(f"{name}.npy" for name in (*features, *columns))}
+    with atomic_folder(folder, own) as temporary:
         for name, array in {**features, **columns}.items():
             # numpy's format knows no bfloat16; its bits are kept.
             plain = array.view(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from rfsq_jax.backbones.protocol import DEPTHS, BackboneSpec, Depth, require_depth
 from rfsq_jax.data.action_space import ActionSpace, Normalization
 from rfsq_jax.features.shards import DTYPES, check_shard, open_features, read_columns
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 
 FORMAT_VERSION = 1
 MANIFEST = "features.json"

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.files import primary_path, read_json, write_json
+from rfsq_jax.runs.files import primary_path
+from rfsq_jax.runs.json_files import read_json, write_json
 
 RESULTS = "results.json"
 RECORDED_PACKAGES = (

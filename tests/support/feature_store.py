@@ -7,7 +7,7 @@ import numpy as np
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.features.shards import write_shard
 from rfsq_jax.features.store import MANIFEST, FeatureStore, Manifest
-from rfsq_jax.runs.files import write_json
+from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.tokenizers import ActionTokenizer
 
 SPEC = BackboneSpec(

@@ -34,7 +34,7 @@ from rfsq_jax.backbones.openvla.orbax_copy import (
     write_arrays,
     write_origin,
 )
-from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.files import atomic_folder
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.terminal import progress_bar
 
@@ -80,8 +80,7 @@ def convert(folder: Path, output: Path) -> int:
         raise ValueError(f"output must not exist, got {output}")
     config = detect(folder)
     tensors = open_tensors(folder, config)
-    with atomic_path(output) as temporary:
-        temporary.mkdir()
+    with atomic_folder(output, own=()) as temporary:
         _copy_small_files(folder, temporary)
         write_arrays(temporary, _arrays(config, tensors))
         files = list_files(temporary)

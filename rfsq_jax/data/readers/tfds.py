@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 
 _SHARD = re.compile(r".*\.tfrecord-(\d{5})-of-(\d{5})$")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from rfsq_jax.evaluation.protocol import current_names
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import read_json
 from rfsq_jax.runs.intervals import Paired, compare
+from rfsq_jax.runs.json_files import read_json
 from rfsq_jax.runs.terminal import format_table
 
 START = ("suite", "task", "trial", "initial_state", "placement_seed")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rfsq_jax.evaluation.report import charts
-from rfsq_jax.runs.files import atomic_path, read_json
+from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.json_files import read_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment
