@@ -29,8 +29,8 @@ from eval.studies.decoding_frames import (
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.early_exit import MAX_EXCESS, NEVER, Cost, CurvePoint
-from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.loading import PolicyOptions
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import write_results

@@ -14,8 +14,9 @@ from typing import Any
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network
 from rfsq_jax.heads.early_exit import MAX_EXCESS
-from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.policies.files import save_policy
 from rfsq_jax.policies.loading import PolicyOptions
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.options import parse, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results

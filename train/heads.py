@@ -16,7 +16,8 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.policies.files import save_policy
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.options import parse_with_file, user_errors
 from rfsq_jax.runs.results import claim_folder, write_results
 from rfsq_jax.tokenizers import ActionTokenizer

@@ -62,9 +62,9 @@ def _field_adapters(kind: type[Any]) -> dict[str, TypeAdapter]:
 
 def _field_adapter(hint: Any) -> TypeAdapter:
     # Pydantic refuses settings for dataclasses, which check themselves.
-    if dataclasses.is_dataclass(hint):
-        return TypeAdapter(hint)
-    return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
+    own = dataclasses.is_dataclass(hint)
+    settings = None if own else ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+    return TypeAdapter(hint, config=settings)
 
 
 def _problems(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,8 +123,7 @@ class WeightFolders:
         """
         path = folder / self.description
         description = require_object(read_json(path), str(path))
-        version = description.get("format_version")
-        require_version(path, version, self.newest, self.what)
+        version = check_version(path, description, self.newest, self.what)
         if SEAL in description or version >= self.sealed_since:
             require_seal(str(path), description)
         sha256 = description.pop(HASH, None)
@@ -135,23 +134,25 @@ class WeightFolders:
         return description, jax.tree.map(jnp.asarray, arrays)
 
 
-def require_version(path: Path, version: Any, newest: int, what: str) -> None:
-    """Raises a ValueError unless this rfsq_jax reads the format of a description."""
+def check_version(path: Path, description: Mapping[str, Any], newest: int, what: str) -> int:
+    """Returns the version of a description's format.
+
+    Raises:
+      ValueError: if there is none, or this rfsq_jax does not read it.
+    """
+    version = description.get("format_version")
     if type(version) is not int or version < 1:
-        raise ValueError(
-            f"{path} must have a format_version of at least 1, got {version!r}: not a {what}"
-        )
+        raise ValueError(f"{path} has no format_version of 1 or more: not a {what}")
     if version > newest:
         raise ValueError(
             f"{path.parent} has format version {version}, this rfsq_jax reads up to {newest}: "
             "update rfsq_jax"
         )
+    return version
 
 
 def check_shapes(path: Path | str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-    """Raises a ValueError that names the leaves whose shapes differ between two trees, or that are
-    not finite numbers.
-    """
+    """Raises a ValueError that names the leaves whose shapes differ between two trees."""
     expected, got = (
         {path: f"shape {leaf.shape}" for path, leaf in flatten(tree).items()}
         for tree in (wanted, found)
