@@ -13,8 +13,9 @@ from typing import Any
 
 from rfsq_jax.policies.files import load_policy
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.json_files import read_json
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.training.heads import report
 from rfsq_jax.training.heads.evaluation import measure_policy
@@ -66,6 +67,7 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
     }
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     config = parse(HeadsComparison, argv, command=COMMAND, description=__doc__)

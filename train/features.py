@@ -20,9 +20,11 @@ from rfsq_jax.features.shards import finished_bytes, shard_folder
 from rfsq_jax.features.store import MANIFEST, Manifest
 from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
 from rfsq_jax.runs.json_files import write_json
-from rfsq_jax.runs.options import parse_with_file, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.training import PolicyRun
 
@@ -74,6 +76,7 @@ def make_features(
         _show(run, shards, made, size, time.perf_counter() - began)
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     run = parse_with_file(
@@ -83,11 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         part=(PolicyRun, "features"),
     )
-    with user_errors(COMMAND):
-        backbone = make_backbone(run.backbone, run.options, run.checkpoint)
-        tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
-        shards = open_run(run, backbone, tokenizer)
-    make_features(run, backbone, tokenizer, shards)
+    with opened(COMMAND, hold_folder(run.output)):
+        with user_errors(COMMAND):
+            backbone = make_backbone(run.backbone, run.options, run.checkpoint)
+            tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
+            shards = open_run(run, backbone, tokenizer)
+        make_features(run, backbone, tokenizer, shards)
     return 0
 
 

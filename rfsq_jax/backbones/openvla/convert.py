@@ -34,8 +34,9 @@ from rfsq_jax.backbones.openvla.orbax_copy import (
     write_arrays,
     write_origin,
 )
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.files import atomic_folder
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "rfsq_jax.backbones.openvla.convert"
@@ -56,6 +57,7 @@ class ConvertConfig:
     output: Path
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the copy and prints its size and how long it took."""
     config = parse(ConvertConfig, argv, command=COMMAND, description=__doc__)
