@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, each with a checksum of its own; what is damaged is left out, aloud."""
+"""Logs: one JSON object a line, each with a checksum; what is damaged is left out, and said."""
 
 from __future__ import annotations
 
