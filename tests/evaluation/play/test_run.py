@@ -16,6 +16,7 @@ import pytest
 from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS
 from rfsq_jax.parallel.workers import Pool
+from rfsq_jax.runs.line_files import DamagedLineWarning
 from tests.support.evaluation import PROTOCOL, Fault, Pushes, Sums, evaluate, outcomes, trials_of
 from tests.support.processes import kill_when
 
