@@ -16,13 +16,12 @@ from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.extract import ExtractionFigures, extract
 from rfsq_jax.features.frames import EpisodeFrames, choose_frames, load_episodes, shards_of
-from rfsq_jax.features.shards import finished_bytes, shard_folder
-from rfsq_jax.features.store import MANIFEST, Manifest
+from rfsq_jax.features.manifest import Manifest, ShardEntry, write_manifest
+from rfsq_jax.features.shards import check_shard, shard_folder, shard_hash
 from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
-from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
@@ -62,7 +61,8 @@ def make_features(
     made = extract(run, backbone, shards, instructions)
     barrier("features")
     if is_primary():
-        size = finished_bytes(run.output, len(shards))
+        folders = [shard_folder(run.output, index) for index in range(len(shards))]
+        size = sum(check_shard(folder, contents=False).size for folder in folders)
         manifest = Manifest(
             backbone=spec.name,
             version=spec.version,
@@ -70,9 +70,9 @@ def make_features(
             action_statistics=tokenizer.normalization,
             dtype=run.dtype,
             instructions=instructions,
-            shards=tuple(shard_folder(run.output, index).name for index in range(len(shards))),
+            shards=tuple(ShardEntry(folder.name, shard_hash(folder)) for folder in folders),
         )
-        write_json(run.output / MANIFEST, manifest.to_dict())
+        write_manifest(run.output, manifest)
         _show(run, shards, made, size, time.perf_counter() - began)
 
 
