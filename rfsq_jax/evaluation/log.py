@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from rfsq_jax.data.episodes import ACTION_DIM
 from rfsq_jax.evaluation.protocol import Trial
-from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.arrays import read_npy
+from rfsq_jax.runs.checks import DamagedError, require
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.line_files import append_line, leave_out, read_lines
 from rfsq_jax.runs.records import parse_record
@@ -61,8 +63,7 @@ class Record:
         for name in ("task", "trial", "steps", "chunks"):
             value = getattr(self, name)
             require(value >= 0, name, "0 or more", value)
-        for part in ("total", "build"):
-            require(part in self.seconds, "seconds", f"with {part!r}", sorted(self.seconds))
+        require("total" in self.seconds, "seconds", "with 'total'", sorted(self.seconds))
 
     @property
     def key(self) -> Trial:
@@ -114,9 +115,10 @@ def read_actions(output: Path, record: Record) -> Float32[np.ndarray, "n 7"]:
     path = actions_file(output, record.key)
     if not path.is_file():
         raise FileNotFoundError(f"expected the actions of {record.key} at {path}, got no file")
-    actions = np.load(path, allow_pickle=False)
-    if digest(actions) != record.actions_sha256:
-        raise ValueError(f"{path} must hold the actions that were logged, got others")
+    actions = read_npy(path)
+    fits = actions.dtype == np.float32 and actions.shape[1:] == (ACTION_DIM,)
+    if not fits or digest(actions) != record.actions_sha256:
+        raise DamagedError(f"{path} must hold the actions that were logged, got others")
     return actions
 
 

@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from rfsq_jax.parallel.calls import WorkerDiedError
-from rfsq_jax.runs.checks import NotInstalledError
+from rfsq_jax.runs.checks import DamagedError, NotInstalledError
 
 GOES_ON = "what was finished is kept, and the same command goes on from there"
 STARTS_AGAIN = "no file is half written, and the same command starts again"
@@ -109,6 +109,8 @@ def _one_line(name: str, safe: str) -> Iterator[None]:
         _end(name, f"interrupted; {safe}", INTERRUPTED, error)
     except Terminated as error:
         _end(name, f"terminated (SIGTERM); {safe}", TERMINATED, error)
+    except DamagedError as error:
+        _end(name, str(error), REFUSED, error)
     except (WorkerDiedError, FloatingPointError) as error:
         _end(name, f"{error}; {safe}", BROKEN_OFF, error)
     except OSError as error:

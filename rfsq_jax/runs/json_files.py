@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rfsq_jax.runs.checks import DamagedError
 from rfsq_jax.runs.files import atomic_path, read_bounded
 
 MAX_BYTES = 100_000_000
@@ -31,7 +32,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
       FileNotFoundError: if there is none.
-      ValueError: if it is no JSON in UTF-8, too large or too deep, repeats a key, or has a number
+      DamagedError: if it is no JSON in UTF-8, too large or too deep, repeats a key, or has a number
         that is not finite; the file is named.
     """
     return parse_json(read_bounded(path, MAX_BYTES), str(path))
@@ -47,7 +48,7 @@ def parse_json(content: bytes, where: str) -> Any:
             parse_constant=_finite,
         )
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not valid JSON: {error}") from error
+        raise DamagedError(f"{where} is not valid JSON: {error}") from error
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,9 +58,9 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_seal(where: str, value: Mapping[str, Any]) -> None:
-    """Raises a ValueError unless `value` is as `sealed` made it."""
+    """Raises a DamagedError unless `value` is as `sealed` made it."""
     if value.get(SEAL) != digest(value):
-        raise ValueError(f"{where} is damaged: its {SEAL} is not that of its content")
+        raise DamagedError(f"{where} is damaged: its {SEAL} is not that of its content")
 
 
 def digest(value: Mapping[str, Any]) -> str:

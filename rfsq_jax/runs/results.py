@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rfsq_jax.runs.files import primary_path
-from rfsq_jax.runs.json_files import write_json
+from rfsq_jax.runs.json_files import (
+    SEAL,
+    read_json,
+    require_object,
+    require_seal,
+    sealed,
+    write_json,
+)
 
 RESULTS = "results.json"
 RECORDED_PACKAGES = (
@@ -48,8 +55,25 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
     }
     with primary_path(path) as temporary:
-        write_json(temporary, results)
+        write_json(temporary, sealed(results))
     return path
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Reads what `write_results` wrote.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is not as it was written.
+    """
+    results = require_object(read_json(path), str(path))
+    if SEAL not in results:
+        raise ValueError(
+            f"{path} has no {SEAL}: damaged, or of an older rfsq_jax; give the command of its run "
+            "again, which writes it anew"
+        )
+    require_seal(str(path), results)
+    return results
 
 
 def _versions() -> dict[str, str]:

@@ -20,6 +20,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from rfsq_jax.parallel.sharding import leaf_path
+from rfsq_jax.runs.checks import DamagedError
 from rfsq_jax.runs.json_files import SEAL, require_object, require_seal, sealed
 from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import require_same, shapes_of
@@ -62,7 +63,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             )
         except JSONDecodeError as error:
             message = f"a checkpoint in {self._folder} is damaged ({error}); remove its folder"
-            raise ValueError(message) from error
+            raise DamagedError(message) from error
 
     def __exit__(self, *error: object) -> None:
         with _disk_errors(self._folder):
@@ -78,13 +79,13 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         """The step whose metric is lowest, or None before the first save.
 
         Raises:
-          ValueError: if a checkpoint does not say so as it was written.
+          DamagedError: if a checkpoint does not say so as it was written.
         """
         steps = [entry.step for entry in self._orbax.checkpoints]
         figures = {step: self._record(step).figures for step in steps}
         for step, each in figures.items():
             if self._metric not in each:
-                raise ValueError(
+                raise DamagedError(
                     f"the checkpoint of step {step} in {self._folder} must have a "
                     f"figure {self._metric}, got {sorted(each)}"
                 )
@@ -112,7 +113,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         """Returns the state saved at `step`, placed as `like` is.
 
         Raises:
-          ValueError: if the saved tree differs from `like`, naming the leaves, or is damaged.
+          ValueError: if the saved tree differs from `like`, naming the leaves.
+          DamagedError: if it is not as it was saved.
         """
         with self._named_errors(step):
             saved = self._orbax.metadata(step).metadata
@@ -140,7 +142,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         try:
             yield
         except (ValueError, KeyError, OSError) as error:
-            raise ValueError(
+            raise DamagedError(
                 f"the checkpoint of step {step} in {self._folder} is damaged ({error}); "
                 "remove that folder to resume from an earlier one"
             ) from error

@@ -12,7 +12,7 @@ import warnings
 import pytest
 
 from rfsq_jax.parallel.calls import WorkerDiedError
-from rfsq_jax.runs.checks import NotInstalledError
+from rfsq_jax.runs.checks import DamagedError, NotInstalledError
 from rfsq_jax.runs.commands import STARTS_AGAIN, Terminated, command, opened, user_errors
 
 
@@ -129,6 +129,17 @@ def test_only_opening_is_the_users(capsys):
     assert capsys.readouterr().err == "eval.x: no bad\n"
     with pytest.raises(ValueError, match="later"), opened("eval.x", resource("good")) as value:
         raise ValueError(f"later than {value}")
+
+
+def test_a_damaged_file_found_on_the_way_is_one_line(capsys):
+    @command("eval.x")
+    def main(argv=None):
+        raise DamagedError("x.json is damaged")
+
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "eval.x: x.json is damaged\n"
 
 
 def test_our_own_mistakes_are_tracebacks():

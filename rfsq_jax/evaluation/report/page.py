@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rfsq_jax.evaluation.report import charts
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.json_files import read_json
+from rfsq_jax.runs.results import read_results
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,8 +29,9 @@ def write_report(folder: Path) -> Path:
 
     Raises:
       FileNotFoundError: without results.json.
+      ValueError: if it is damaged.
     """
-    results = read_json(folder / "results.json")
+    results = read_results(folder / "results.json")
     shown = failures_to_show(results["figures"].get("episodes", []))
     path = folder / "report.html"
     with atomic_path(path) as temporary:
