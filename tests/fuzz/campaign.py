@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -31,7 +31,7 @@ class Begun:
     path: str
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, limit: float = LIMIT_SECONDS) -> None:
     """The main function of a worker: runs each case that it is sent."""
     # Libraries below Python write about damaged files there.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -42,11 +42,14 @@ def serve(connection: Connection) -> None:
         connection.send(Begun(found.mutator, found.path))
 
     while True:
-        connection.send(run_case(connection.recv(), begin))
+        connection.send(run_case(connection.recv(), begin, limit))
 
 
 def run_cases(
-    cases: Iterable[Case], workers: int, limit: float = LIMIT_SECONDS + GRACE_SECONDS
+    cases: Iterable[Case],
+    workers: int,
+    limit: float = LIMIT_SECONDS + GRACE_SECONDS,
+    main: Callable[[Connection], None] = serve,
 ) -> Iterator[Result]:
     """Yields a result for every case, as they end.
 
@@ -54,9 +57,10 @@ def run_cases(
       cases: what is run.
       workers: processes.
       limit: seconds after which one is ended from outside.
+      main: of the workers.
     """
     waiting = deque(cases)
-    with Pool(lambda number: Watched(serve), workers) as pool:
+    with Pool(lambda number: Watched(main), workers) as pool:
         while waiting or len(pool.idle()) < len(pool.workers):
             while waiting and (pool.idle() or pool.has_room()):
                 worker = pool.idle()[0] if pool.idle() else pool.start()

@@ -14,7 +14,7 @@ import numpy as np
 from tests.fuzz.formats import FORMATS
 from tests.fuzz.instances import Damage, Files, make_files, scratch_folder, write_files
 from tests.fuzz.mutators import damage
-from tests.fuzz.outcome import Outcome, judge
+from tests.fuzz.outcome import LIMIT_SECONDS, Outcome, judge
 from tests.fuzz.registry import Format
 from tests.fuzz.summary import fingerprint
 
@@ -76,8 +76,18 @@ def damaged(case: Case) -> Damage:
     return damage(np.random.default_rng(entropy), files, other)
 
 
-def run_case(case: Case, begin: Callable[[Damage], None] = lambda found: None) -> Result:
-    """Damages a folder and loads it in this process; `begin` is called before it is loaded."""
+def run_case(
+    case: Case,
+    begin: Callable[[Damage], None] = lambda found: None,
+    limit: float = LIMIT_SECONDS,
+) -> Result:
+    """Damages a folder and loads it in this process.
+
+    Args:
+      case: which.
+      begin: is called before it is loaded.
+      limit: seconds that loading may take.
+    """
     kind, found = FORMATS[case.format], damaged(case)
     files, _, known = instances(case.format)
     begin(found)
@@ -88,7 +98,9 @@ def run_case(case: Case, begin: Callable[[Damage], None] = lambda found: None) -
         must_load = kind.must_load and isinstance(found.files.get(found.path), bytes)
         with scratch_folder() as folder:
             write_files(folder, found.files)
-            outcome = judge(kind.load, folder, known, covered=covered, must_load=must_load)
+            outcome = judge(
+                kind.load, folder, known, covered=covered, must_load=must_load, limit=limit
+            )
     return Result(case, found.mutator, found.path, outcome)
 
 

@@ -48,7 +48,7 @@ def _array(change: Callable[[Rng, np.ndarray], np.ndarray]) -> Mutator:
 
 def _revalue(rng: Rng, values: np.ndarray) -> np.ndarray:
     changed = values.copy()
-    bad = [np.nan, np.inf, -np.inf, 1e300, 2.0] if values.dtype.kind == "f" else [0, 1, 255]
+    bad = [np.nan, np.inf, -np.inf, 1e30, 2.0] if values.dtype.kind == "f" else [0, 1, 255]
     changed.flat[int(rng.integers(changed.size))] = bad[int(rng.integers(len(bad)))]
     return changed
 
@@ -124,7 +124,7 @@ HDF5: dict[str, Mutator] = {
     "change an array's type": _array(_retype),
     "change an array's shape": _array(_reshape),
     "array of text": _array(lambda rng, values: np.array([b"a", b"bc"])),
-    "array of one number": _array(lambda rng, values: np.float64(3)),
+    "array of one number": _array(lambda rng, values: np.array(3.0)),
     "remove a part": _replace(lambda file, name: None),
     "empty group": _replace(_empty_group),
     "array without data": _link(lambda name: h5py.Empty("f8")),

@@ -99,7 +99,7 @@ def judge(
             outcome = _broken("internal", error, folder)
         else:
             outcome = _loaded(found, known, covered, [str(each.message) for each in said], folder)
-    if outcome.kind != "hang" and _peak() - before > MOST_BYTES:
+    if _peak() - before > MOST_BYTES:
         return dataclasses.replace(outcome, kind="memory")
     return outcome
 
@@ -133,9 +133,9 @@ def _broken(kind: Kind, error: BaseException, folder: Path) -> Outcome:
 
 
 def _names(folder: Path, message: str) -> bool:
-    """Whether a message says which file or folder it is about."""
-    names = {path.name for path in folder.rglob("*") if "." in path.name or path.is_dir()}
-    return str(folder) in message or any(name in message for name in names if len(name) > 4)
+    """Whether a message says which file it is about, or at least its folder."""
+    names = {path.name for path in folder.rglob("*.*")}
+    return str(folder) in message or any(name in message for name in names)
 
 
 def _without(folder: Path, text: str) -> str:
