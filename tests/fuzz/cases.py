@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.fuzz.formats import FORMATS
 from tests.fuzz.instances import Damage, Files, make_files, scratch_folder, write_files
-from tests.fuzz.mutators import damage
+from tests.fuzz.mutators import FOLDERS, damage
 from tests.fuzz.outcome import LIMIT_SECONDS, Outcome, judge
 from tests.fuzz.registry import Format
 from tests.fuzz.summary import fingerprint
@@ -94,14 +94,25 @@ def run_case(
     if kind.is_log and _is_shorter(files, found.files):
         outcome = Outcome("same")
     else:
-        covered = fnmatch.fnmatch(found.path, kind.covered) and not found.forged
         must_load = kind.must_load and isinstance(found.files.get(found.path), bytes)
         with scratch_folder() as folder:
             write_files(folder, found.files)
             outcome = judge(
-                kind.load, folder, known, covered=covered, must_load=must_load, limit=limit
+                kind.load,
+                folder,
+                known,
+                covered=is_covered(kind, found),
+                must_load=must_load,
+                limit=limit,
             )
     return Result(case, found.mutator, found.path, outcome)
+
+
+def is_covered(kind: Format, found: Damage) -> bool:
+    """Whether a checksum tells that the files are not those that were written."""
+    if found.forged or (found.mutator in FOLDERS and not kind.exchange_noticed):
+        return False
+    return fnmatch.fnmatch(found.path, kind.covered)
 
 
 def _is_shorter(files: dict[str, bytes], changed: Files) -> bool:

@@ -68,6 +68,9 @@ def _picture_format(name: str, encode: Any, decode: Decode) -> Format:
     """A picture where it comes to us: within a record."""
 
     def load(folder: Path) -> Any:
+        # Only a file's bytes get into a record.
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no picture at {folder / name}")
         content = (folder / name).read_bytes()
         pictures = {f"steps/observation/{view}": [content] for view in ("image", "wrist_image")}
         steps = rlds_folders.make_steps(0, 1)
@@ -104,6 +107,7 @@ FORMATS = (
         make=_make_rlds,
         load=_load_rlds,
         covered="*.tfrecord-*",
+        exchange_noticed=False,
         promise="Every record is checked against its checksum, and their number is that declared.",
     ),
     _picture_format("picture.png", rlds_folders.encode_picture, jpeg.decode_any),

@@ -19,6 +19,7 @@ class Format:
         `summary.fingerprint` takes it.
       covered: pattern of the files that a hash or checksum covers, so that content which loads
         otherwise than it was written is a failure; empty for none.
+      exchange_noticed: whether that also tells whole files of other instances apart.
       is_log: whether fewer whole lines are a shorter log, and no damage.
       must_load: whether damage within a file must never be an error.
       promise: what users can rely on, in one sentence.
@@ -28,6 +29,7 @@ class Format:
     make: Callable[[Path, int], object]
     load: Callable[[Path], Any]
     covered: str = ""
+    exchange_noticed: bool = True
     is_log: bool = False
     must_load: bool = False
     promise: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from tests.fuzz import cases, outcome
 from tests.fuzz.campaign import run_cases
 from tests.fuzz.cases import Case, Result, run_case, spread
 from tests.fuzz.formats import FORMATS
+from tests.fuzz.instances import Damage
 from tests.fuzz.outcome import Outcome, judge
 from tests.fuzz.planted import FILE, LOADERS, format_of, read, serve_planted, wait
 from tests.fuzz.summary import fingerprint
@@ -68,7 +70,21 @@ def test_a_loader_that_waits_is_stopped(folder):
     assert judge(wait, folder, frozenset(), covered=True, limit=0.05).kind == "hang"
 
 
-def test_fewer_whole_lines_are_a_shorter_log(monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "covered"),
+    [
+        ({}, True),
+        ({"forged": True}, False),
+        ({"path": "config.json"}, False),
+        ({"mutator": "swap two files"}, False),
+    ],
+)
+def test_checksums_of_records_cover_no_forgery_and_no_exchange(change, covered):
+    found = Damage({}, "truncate", "a.tfrecord-00000-of-00001")
+    assert cases.is_covered(FORMATS["rlds"], dataclasses.replace(found, **change)) is covered
+
+
+def test_fewer_whole_lines_are_a_shorter_log():
     lines = b"1\n2\n3\n"
     for content, shorter in ((b"3\n1\n", True), (b"1\n2", False), (b"1\n1\n", False), (b"", True)):
         assert cases._is_shorter({"log": lines}, {"log": content}) is shorter
