@@ -77,8 +77,10 @@ def test_a_folder_is_damaged_at_one_place_or_forged():
         assert len(changed) == 1 or found.forged or found.mutator in FOLDERS
         seen.add(found.mutator)
         if found.forged:
-            digest = hashlib.sha256(found.files["a/weights.bin"]).hexdigest()
-            assert digest.encode() in found.files["description.json"]
+            weights, description = found.files["a/weights.bin"], found.files["description.json"]
+            assert isinstance(weights, bytes)
+            assert isinstance(description, bytes)
+            assert hashlib.sha256(weights).hexdigest().encode() in description
     assert seen >= {*FOLDERS, *BYTES} - {"folder of another instance"}
     assert any(name.endswith("hash made to fit") for name in seen)
 
