@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from tests.fuzz.byte_mutators import BYTES, Mutator, Rng, random_bytes
 
-BOMB_BYTES = 3 << 29
+BOMB_BYTES = 5 << 28
 HUGE_SHAPES = ((10**12,), (10**6, 10**6), (2**62,), (2**40, 0), (1 << 31, 8), (-1,), (10**30,))
 MAGIC = b"\x93NUMPY"
 

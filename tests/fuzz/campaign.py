@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from rfsq_jax.parallel.workers import Failed, Killed, Pool, Worker
 from tests.fuzz.cases import Case, Result, run_case
-from tests.fuzz.instances import Damage
+from tests.fuzz.instances import Damage, scratch_root
 from tests.fuzz.outcome import LIMIT_SECONDS, Outcome, prepare_process
 
 GRACE_SECONDS = 5.0
@@ -31,8 +32,9 @@ class Begun:
     path: str
 
 
-def serve(connection: Connection, limit: float = LIMIT_SECONDS) -> None:
-    """The main function of a worker: runs each case that it is sent."""
+def serve(connection: Connection, root: str, limit: float = LIMIT_SECONDS) -> None:
+    """The main function of a worker: runs each case that it is sent, in folders below `root`."""
+    tempfile.tempdir = root
     # Libraries below Python write about damaged files there.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     logging.disable(logging.CRITICAL)
@@ -49,7 +51,7 @@ def run_cases(
     cases: Iterable[Case],
     workers: int,
     limit: float = LIMIT_SECONDS + GRACE_SECONDS,
-    main: Callable[[Connection], None] = serve,
+    main: Callable[[Connection, str], None] = serve,
 ) -> Iterator[Result]:
     """Yields a result for every case, as they end.
 
@@ -60,7 +62,7 @@ def run_cases(
       main: of the workers.
     """
     waiting = deque(cases)
-    with Pool(lambda number: Watched(main), workers) as pool:
+    with scratch_root() as root, Pool(lambda number: Watched(main, root), workers) as pool:
         while waiting or len(pool.idle()) < len(pool.workers):
             while waiting and (pool.idle() or pool.has_room()):
                 worker = pool.idle()[0] if pool.idle() else pool.start()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
-FOLDER = "instance"
+PREFIX, FOLDER = "rfsq-jax-fuzz-", "instance"
 
 
 class Special(enum.Enum):
@@ -73,9 +73,19 @@ def write_files(folder: Path, files: Files) -> None:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder, in memory where the system allows; it is removed afterwards."""
-    parent = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="rfsq-jax-fuzz-", dir=parent) as temporary:
+    """An empty folder below Python's folder for temporary files; it is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
         folder = Path(temporary) / FOLDER
         folder.mkdir()
         yield folder
+
+
+@contextmanager
+def scratch_root() -> Iterator[str]:
+    """Where workers make theirs, in memory where the system allows.
+
+    It is removed afterwards, with what killed workers left there.
+    """
+    parent = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as temporary:
+        yield temporary

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from tests.fuzz import outcome
 from tests.fuzz.campaign import serve
 from tests.fuzz.formats import FORMATS
-from tests.fuzz.outcome import MOST_BYTES
 from tests.fuzz.registry import Format
 
 CONTENT = b'{"number": 123456789}\n'
 FILE = "numbers.json"
+MOST_BYTES = 1 << 26
+"""As much is too much here, so that it is soon eaten."""
 
 
 def raising(error: BaseException) -> Callable[[Path], Any]:
@@ -60,7 +62,7 @@ def abort(folder: Path) -> None:
 
 
 def eat(folder: Path) -> Any:
-    return np.ones(MOST_BYTES + (1 << 26), np.uint8)[:1]
+    return np.ones(2 * MOST_BYTES, np.uint8)[:1]
 
 
 def ask_too_much(folder: Path) -> Any:
@@ -110,7 +112,8 @@ def format_of(name: str) -> Format:
     )
 
 
-def serve_planted(connection: Connection) -> None:
+def serve_planted(connection: Connection, root: str) -> None:
     """The main function of a worker that knows these formats too."""
+    outcome.MOST_BYTES = MOST_BYTES
     FORMATS.update({name: format_of(name) for name in LOADERS})
-    serve(connection, limit=3.0)
+    serve(connection, root, limit=3.0)
