@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train policy test test-slow lint format types bundle clean
+.PHONY: train policy test test-slow fuzz lint format types bundle clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
@@ -24,6 +24,10 @@ test: $(STAMP)
 # With the programs that users run: what takes minutes, and the laws that rounding could break.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "slow or numerics"
+
+# Damaged files of every format; the table of how they ended goes into docs/reliability.md.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --cases 10000 --seed 0 --workers 2 --output runs/fuzz --write-docs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,13 +15,16 @@ from typing import Any
 
 from eval.studies.position_probe import (
     ProbeConfig,
+    Scenes,
     instruction_distances,
     measure,
     render_scenes,
 )
 from rfsq_jax.backbones.small import SmallConfig
-from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
 COMMAND = "eval.backbones"
@@ -32,21 +35,29 @@ CANDIDATES = tuple(
 )
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     config = parse(ProbeConfig, argv, command=COMMAND, description=__doc__)
-    with user_errors(COMMAND):
-        claim_folder(config.output, dataclasses.asdict(config))
-        scenes = render_scenes(config)
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            claim_folder(config.output, dataclasses.asdict(config))
+            scenes = render_scenes(config)
+        figures = measure_all(config, scenes)
+        print(_table(figures["grids"]))
+        print(f"figures: {write_results(config.output, figures=figures, config=config)}")
+    return 0
+
+
+def measure_all(config: ProbeConfig, scenes: Scenes) -> dict[str, Any]:
+    """How well every candidate shows where things are."""
     figures: dict[str, Any] = {"words": instruction_distances(), "grids": []}
     with progress_bar(len(CANDIDATES), "grids", "grid") as bar:
         for candidate in CANDIDATES:
             row = measure(config, candidate, scenes)
             figures["grids"].append({**dataclasses.asdict(candidate), **row})
             bar.update(1)
-    print(_table(figures["grids"]))
-    print(f"figures: {write_results(config.output, figures=figures, config=config)}")
-    return 0
+    return figures
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

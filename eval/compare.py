@@ -34,7 +34,9 @@ from rfsq_jax.evaluation.play.worker import Videos
 from rfsq_jax.evaluation.protocol import Starts
 from rfsq_jax.evaluation.settings import LiberoOptions, LiberoSettings
 from rfsq_jax.policies.files import FOLDERS, load_policy
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.claims import hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 
 COMMAND = "eval.compare"
@@ -70,23 +72,36 @@ class CompareConfig(LiberoSettings):
     output: Path = Path("runs/compare")
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and plays what is missing, prints the tables, writes results.json."""
     config = parse(CompareConfig, argv, command=COMMAND, description=__doc__)
-    with user_errors(COMMAND):
-        contenders = line_up(config)
-        figures = {each.name: offline_figures(each, config.features) for each in contenders}
-        naive, robust = (load_policy(p) for p in (config.naive, config.robust))
-        actions = held_out_actions(config.features)
-        evidence = swap_evidence(naive.token_decoder, robust.token_decoder, actions)
-    runs: dict[str, dict[str, Any]] = {}
-    for contender in contenders:
-        print(f"\n{contender.name}", flush=True)
-        outcome = play(play_options(config, contender))
-        print(outcome, file=sys.stderr if outcome.errors else sys.stdout)
-        if outcome.errors:
-            return 1
-        runs[contender.name] = outcome.figures
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            contenders = line_up(config)
+            figures = {each.name: offline_figures(each, config.features) for each in contenders}
+            naive, robust = (load_policy(p) for p in (config.naive, config.robust))
+            actions = held_out_actions(config.features)
+            evidence = swap_evidence(naive.token_decoder, robust.token_decoder, actions)
+        runs: dict[str, dict[str, Any]] = {}
+        for contender in contenders:
+            print(f"\n{contender.name}", flush=True)
+            outcome = play(play_options(config, contender))
+            print(outcome, file=sys.stderr if outcome.errors else sys.stdout)
+            if outcome.errors:
+                return 1
+            runs[contender.name] = outcome.figures
+        show(config, figures, evidence, runs)
+    return 0
+
+
+def show(
+    config: CompareConfig,
+    figures: dict[str, dict[str, Any]],
+    evidence: dict[str, Any],
+    runs: dict[str, dict[str, Any]],
+) -> None:
+    """Prints the tables; writes results.json."""
     for name, run in runs.items():
         paired = compare_runs(runs[STRATEGY_A], run)
         figures[name]["played"] = table.played_figures(run)
@@ -96,7 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table.comparison(figures), table.explanation(evidence), sep="\n\n")
     everything = {"contenders": figures, "swap": evidence}
     print(f"figures: {write_results(config.output, figures=everything, config=config)}")
-    return 0
 
 
 def line_up(config: CompareConfig) -> list[Contender]:
@@ -124,9 +138,8 @@ def line_up(config: CompareConfig) -> list[Contender]:
 
 def play(options: LiberoOptions) -> Outcome:
     """Plays a contender's missing episodes."""
-    with user_errors(COMMAND):
-        evaluation = LiberoEvaluation.open(options)
-    return evaluation.run()
+    with opened(COMMAND, LiberoEvaluation.open(options)) as evaluation:
+        return evaluation.run()
 
 
 def play_options(config: CompareConfig, contender: Contender) -> LiberoOptions:

@@ -29,10 +29,11 @@ from eval.studies.decoding_frames import (
 from rfsq_jax.backbones.protocol import Backbone
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.early_exit import MAX_EXCESS, NEVER, Cost, CurvePoint
-from rfsq_jax.policies.files import PolicyParts
 from rfsq_jax.policies.loading import PolicyOptions
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
@@ -68,6 +69,7 @@ class DecodingConfig(PolicyOptions):
         require(self.max_excess >= 0, "max_excess", "0 or more", self.max_excess)
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables, writes results.json and the picture."""
     config = parse(DecodingConfig, argv, command=COMMAND, description=__doc__)

@@ -23,10 +23,12 @@ from rfsq_jax.evaluation.play.libero_simulator import start_of
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Scene, current_names
 from rfsq_jax.libero.environment import Environment
 from rfsq_jax.libero.tasks import get_task
-from rfsq_jax.parallel.calls import WorkerDiedError, run_all
+from rfsq_jax.parallel.calls import run_all
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.files import read_json, write_json
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.json_files import write_json
+from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.results import read_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
 COMMAND = "eval.failures"
@@ -49,16 +51,13 @@ class FailuresConfig:
         require_positive(self, "workers")
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Plays, prints the table, writes the file."""
     config = parse(FailuresConfig, argv, command=COMMAND, description=__doc__)
-    try:
-        with user_errors(COMMAND):
-            protocol, failures = read_failures(config.run)
-            diagnosed = diagnose_all(config, protocol, failures)
-    except WorkerDiedError as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
-        return 1
+    with user_errors(COMMAND):
+        protocol, failures = read_failures(config.run)
+        diagnosed = diagnose_all(config, protocol, failures)
     print(modes_table(diagnosed))
     print(describe_misses(diagnosed))
     figures = [
@@ -80,7 +79,10 @@ def read_failures(run: Path) -> tuple[EvaluationProtocol, list[Record]]:
     path = run / "results.json"
     if not path.is_file():
         raise FileNotFoundError(f"expected a finished run of eval.libero, got nothing at {path}")
-    protocol = EvaluationProtocol(**current_names(read_json(path)["figures"]["protocol"]))
+    figures = read_results(path)["figures"]
+    if "protocol" not in figures:
+        raise ValueError(f"{path} must be of a run of eval.libero, got another command's")
+    protocol = EvaluationProtocol(**current_names(figures["protocol"]))
     records = EpisodeLog(run / "episodes.jsonl").records.values()
     return protocol, [record for record in records if not record.success]
 

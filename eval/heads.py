@@ -13,9 +13,9 @@ from typing import Any
 
 from rfsq_jax.policies.files import load_policy
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import read_json
-from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.results import read_results, write_results
 from rfsq_jax.training.heads import report
 from rfsq_jax.training.heads.evaluation import measure_policy
 
@@ -53,8 +53,10 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
         path = folder / "results.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist; finish that run with train.heads")
-        results = read_json(path)
+        results = read_results(path)
         found[folder.name] = results["figures"]
+        if "features" not in results["config"]:
+            raise ValueError(f"{path} must be of a run of train.heads, got another command's")
         features.add(results["config"]["features"]["output"])
     require(len(features) == 1, "runs", "of one folder of features", sorted(features))
     if config.held_out is None:
@@ -66,6 +68,7 @@ def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:
     }
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     config = parse(HeadsComparison, argv, command=COMMAND, description=__doc__)

@@ -15,17 +15,18 @@ from collections.abc import Sequence
 
 from rfsq_jax.evaluation.libero import LiberoEvaluation
 from rfsq_jax.evaluation.settings import LiberoOptions
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import command, opened
+from rfsq_jax.runs.options import parse
 
 COMMAND = "eval.libero"
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Plays what is missing, prints the table, writes results.json and report.html."""
     options = parse(LiberoOptions, argv, command=COMMAND, description=__doc__)
-    with user_errors(COMMAND):
-        evaluation = LiberoEvaluation.open(options)
-    outcome = evaluation.run()
+    with opened(COMMAND, LiberoEvaluation.open(options)) as evaluation:
+        outcome = evaluation.run()
     for warning in outcome.figures["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     print(outcome, file=sys.stderr if outcome.errors else sys.stdout)

@@ -17,8 +17,9 @@ from typing import Annotated
 import tyro
 
 from rfsq_jax.evaluation.analysis.pairs import compare_runs, pair_table, read_run
-from rfsq_jax.runs.files import write_json
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.json_files import write_json
+from rfsq_jax.runs.options import parse
 
 COMMAND = "eval.libero_pair"
 
@@ -38,6 +39,7 @@ class PairConfig:
     output: Path | None = None
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Compares and prints."""
     config = parse(PairConfig, argv, command=COMMAND, description=__doc__)

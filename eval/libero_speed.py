@@ -28,7 +28,8 @@ from rfsq_jax.libero.tasks import Task, get_task
 from rfsq_jax.policies import Policy
 from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
@@ -91,6 +92,7 @@ class Ours:
         return {key.number: record.actions_sha256 for key, record in log.records.items()}
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the table, writes results.json; fails below the wanted ratio."""
     config = parse(SpeedConfig, argv, command=COMMAND, description=__doc__)

@@ -18,7 +18,8 @@ from pathlib import Path
 from eval.benchmarks.openvla.memory import measure_apart, write_sparse
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
 
@@ -44,6 +45,7 @@ class MemoryConfig:
         require_positive(self, "depth")
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints a table, writes results.json; fails above the wanted memory."""
     config = parse(MemoryConfig, argv, command=COMMAND, description=__doc__)

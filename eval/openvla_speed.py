@@ -46,7 +46,8 @@ from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.layout import random_params, unstacked
 from rfsq_jax.backbones.openvla.model import ACTION_TOKENS
 from rfsq_jax.runs.checks import require_positive
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
@@ -102,6 +103,7 @@ class OpenVLASpeedConfig:
         return self.layers == "unrolled"
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
     config = parse(OpenVLASpeedConfig, argv, command=COMMAND, description=__doc__)

@@ -25,8 +25,9 @@ from eval.benchmarks.openvla.topologies import compile_for, compiler_options, de
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, OpenVLAConfig
 from rfsq_jax.parallel.sharding import make_mesh
 from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
@@ -76,6 +77,7 @@ class TopologiesConfig:
             raise ValueError(f"batch must be a multiple of data {self.data}, got {self.batch}")
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Compiles, prints the table, and writes it and results.json."""
     config = parse(TopologiesConfig, argv, command=COMMAND, description=__doc__)

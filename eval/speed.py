@@ -26,6 +26,7 @@ from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.commands import STARTS_AGAIN, command
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
@@ -38,6 +39,8 @@ from rfsq_jax.training.loop import steps_runner
 NAIVE, ROBUST = "rfsq_jax naive", "rfsq_jax robust"
 TORCH_NAIVE, TORCH_ROBUST = "PyTorch naive", "PyTorch robust"
 LARGEST_OVERHEAD = 1.05
+
+COMMAND = "eval.speed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +70,10 @@ class SpeedConfig:
         require_positive(self, *sorted(fields - {"output"}))
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the tables and writes results.json."""
-    config = parse(SpeedConfig, argv, command="eval.speed", description=__doc__)
+    config = parse(SpeedConfig, argv, command=COMMAND, description=__doc__)
     device, note = torch_device(), busy_note()
     # Random actions: no contestant's speed depends on the values.
     shape = (max(config.large_batch, 64), HORIZON, 7)

@@ -26,7 +26,8 @@ from eval.studies.tokenizer_candidates import (
     residual,
 )
 from eval.studies.tokenizer_figure import plot
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
@@ -42,6 +43,7 @@ overlap: tokens that stay one step on; live: the same without constant tokens.
 levels: mean perplexity of a layer. encode: microseconds per chunk, in one batch."""
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures every tokenizer, prints the table, writes results.json and the picture."""
     config = parse(TokenizersConfig, argv, command=COMMAND, description=__doc__)

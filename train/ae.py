@@ -17,8 +17,10 @@ from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.episodes import Episode, chunk_episodes, split_episodes
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES
-from rfsq_jax.runs.options import parse_with_file, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
@@ -103,15 +105,17 @@ def show(
     print(f"tokenizer: {config.output / 'tokenizer'}")
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     config = parse_with_file(AutoencoderRun, argv, command=COMMAND, description=__doc__)
     if config.against == config.training.model.rfsq.conditioning:
         config = dataclasses.replace(config, against=None)
-    with user_errors(COMMAND):
-        data = load_demonstrations(config)
-        claim_folder(config.output, dataclasses.asdict(config))
-    show(config, train_all(config, data), data)
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            data = load_demonstrations(config)
+            claim_folder(config.output, dataclasses.asdict(config))
+        show(config, train_all(config, data), data)
     return 0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -29,12 +29,14 @@ from rfsq_jax.libero.demonstrations.hdf5 import read_attempts, read_demonstratio
 from rfsq_jax.libero.demonstrations.summary import describe, summarise
 from rfsq_jax.libero.experts import StyleName
 from rfsq_jax.libero.tasks import Task, choose_tasks
-from rfsq_jax.parallel.calls import WorkerDiedError, run_all
+from rfsq_jax.parallel.calls import run_all
 from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 from rfsq_jax.runs.checks import require, require_choice, require_positive
-from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "train.demos"
@@ -110,21 +112,25 @@ class DemosConfig:
         )
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes what is missing, then writes and prints the figures."""
     config = parse(DemosConfig, argv, command=COMMAND, description=__doc__)
     # Nothing here needs an accelerator, which another run may be using.
     jax.config.update("jax_platforms", "cpu")
-    with user_errors(COMMAND):
-        shares = episode_shares(config)
-        if config.rollout is not None:
-            config.rollout.require_files()
-        claim(config, shares)
-    try:
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            shares = episode_shares(config)
+            if config.rollout is not None:
+                config.rollout.require_files()
+            claim(config, shares)
         make_missing(config, shares)
-    except WorkerDiedError as error:
-        print(f"{COMMAND}: {error}; the same command resumes", file=sys.stderr)
-        return 1
+        show(config, shares)
+    return 0
+
+
+def show(config: DemosConfig, shares: Mapping[Task, int]) -> None:
+    """Writes and prints the figures, and the bundle if there is to be one."""
     demonstrations = {task: read_demonstrations(task_file(config.output, task)) for task in shares}
     attempts = {task: read_attempts(task_file(config.output, task)) for task in shares}
     figures = summarise(demonstrations, attempts)
@@ -132,7 +138,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(describe(figures))
     if config.bundle is not None:
         write_bundle(config.bundle, [each for group in demonstrations.values() for each in group])
-    return 0
 
 
 def episode_shares(config: DemosConfig) -> dict[Task, int]:

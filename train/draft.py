@@ -14,11 +14,14 @@ from typing import Any
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network
 from rfsq_jax.heads.early_exit import MAX_EXCESS
-from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.policies.files import save_policy
 from rfsq_jax.policies.loading import PolicyOptions
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.options import parse, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.heads import evaluation
@@ -84,21 +87,30 @@ def teach(
     return taught, {"before": before, "after": after}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command."""
-    config = parse(DraftRun, argv, command=COMMAND, description=__doc__)
-    with user_errors(COMMAND):
-        policy = config.load_with_draft()
-        store = FeatureStore.open(config.features)
-        store.require(policy.backbone.spec, policy.parts.space)
-        claim_folder(config.output, dataclasses.asdict(config))
-    taught, figures = teach(config, policy.parts, store)
-    save_policy(config.output / "policy", taught)
-    names = list(figures["after"])
-    rows = [[n, *(f"{figures[when][n]:.4f}" for when in ("before", "after"))] for n in names]
+def show(config: DraftRun, figures: dict[str, Any]) -> None:
+    """Prints the table; writes results.json."""
+    rows = [
+        [name, *(f"{figures[when][name]:.4f}" for when in ("before", "after"))]
+        for name in figures["after"]
+    ]
     print(format_table(["held-out, normalised actions", "before", "after"], rows))
     print(f"figures: {write_results(config.output, figures=figures, config=config)}")
     print(f"policy: {config.output / 'policy'}")
+
+
+@command(COMMAND)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    config = parse(DraftRun, argv, command=COMMAND, description=__doc__)
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            policy = config.load_with_draft()
+            store = FeatureStore.open(config.features)
+            store.require(policy.backbone.spec, policy.parts.space)
+            claim_folder(config.output, dataclasses.asdict(config))
+        taught, figures = teach(config, policy.parts, store)
+        save_policy(config.output / "policy", taught)
+        show(config, figures)
     return 0
 
 

@@ -16,13 +16,14 @@ from rfsq_jax.data.readers.jpeg import require_decoder
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.extract import ExtractionFigures, extract
 from rfsq_jax.features.frames import EpisodeFrames, choose_frames, load_episodes, shards_of
-from rfsq_jax.features.shards import finished_bytes, shard_folder
-from rfsq_jax.features.store import MANIFEST, Manifest
+from rfsq_jax.features.manifest import Manifest, ShardEntry, write_manifest
+from rfsq_jax.features.shards import check_shard, shard_folder, shard_hash
 from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import write_json
-from rfsq_jax.runs.options import parse_with_file, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.training import PolicyRun
 
@@ -60,7 +61,8 @@ def make_features(
     made = extract(run, backbone, shards, instructions)
     barrier("features")
     if is_primary():
-        size = finished_bytes(run.output, len(shards))
+        folders = [shard_folder(run.output, index) for index in range(len(shards))]
+        size = sum(check_shard(folder, contents=False).size for folder in folders)
         manifest = Manifest(
             backbone=spec.name,
             version=spec.version,
@@ -68,12 +70,13 @@ def make_features(
             action_statistics=tokenizer.normalization,
             dtype=run.dtype,
             instructions=instructions,
-            shards=tuple(shard_folder(run.output, index).name for index in range(len(shards))),
+            shards=tuple(ShardEntry(folder.name, shard_hash(folder)) for folder in folders),
         )
-        write_json(run.output / MANIFEST, manifest.to_dict())
+        write_manifest(run.output, manifest)
         _show(run, shards, made, size, time.perf_counter() - began)
 
 
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     run = parse_with_file(
@@ -83,11 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         part=(PolicyRun, "features"),
     )
-    with user_errors(COMMAND):
-        backbone = make_backbone(run.backbone, run.options, run.checkpoint)
-        tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
-        shards = open_run(run, backbone, tokenizer)
-    make_features(run, backbone, tokenizer, shards)
+    with opened(COMMAND, hold_folder(run.output)):
+        with user_errors(COMMAND):
+            backbone = make_backbone(run.backbone, run.options, run.checkpoint)
+            tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
+            shards = open_run(run, backbone, tokenizer)
+        make_features(run, backbone, tokenizer, shards)
     return 0
 
 

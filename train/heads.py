@@ -16,9 +16,12 @@ from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import proprio
 from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.policies.files import PolicyParts, save_policy
-from rfsq_jax.runs.options import parse_with_file, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.policies.files import save_policy
+from rfsq_jax.policies.parts import PolicyParts
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.heads import evaluation, report
@@ -94,24 +97,36 @@ def show(config: PolicyRun, figures: dict[str, Any]) -> None:
     print(f"policy: {config.output / 'policy'}")
 
 
+def open_run(config: PolicyRun) -> tuple[BackboneSpec, FeatureStore, ActionTokenizer]:
+    """Opens what is trained on, and claims the run's folder.
+
+    Raises:
+      FileNotFoundError: if there are no features, or there is no such tokenizer.
+      ValueError: if a file is damaged, one does not fit another, or the folder holds another run.
+    """
+    features = config.features
+    spec = make_backbone(features.backbone, features.options, features.checkpoint).spec
+    store = FeatureStore.open(features.output)
+    tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
+    store.require(spec, tokenizer.space)
+    versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
+    claim_folder(config.output, {**config.identity(), **versions})
+    return spec, store, tokenizer
+
+
+@command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     config = parse_with_file(PolicyRun, argv, command=COMMAND, description=__doc__)
-    features = config.features
-    with user_errors(COMMAND):
-        spec = make_backbone(features.backbone, features.options, features.checkpoint).spec
-        store = FeatureStore.open(features.output)
-        tokenizer = ActionTokenizer.from_pretrained(config.tokenizer)
-        space = tokenizer.space
-        store.require(spec, space)
-        versions = {"tokenizer_version": tokenizer.version, "backbone_version": spec.version}
-        claim_folder(config.output, {**config.identity(), **versions})
     predicts_tokens = config.training.model.kind == "tokens"
-    parts, figures = train_policy(
-        config, spec, store, space, tokenizer if predicts_tokens else None
-    )
-    save_policy(config.output / "policy", parts)
-    show(config, figures)
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            spec, store, tokenizer = open_run(config)
+        parts, figures = train_policy(
+            config, spec, store, tokenizer.space, tokenizer if predicts_tokens else None
+        )
+        save_policy(config.output / "policy", parts)
+        show(config, figures)
     return 0
 
 

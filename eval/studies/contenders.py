@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.features.store import FeatureStore
-from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
+from rfsq_jax.policies.files import load_policy, save_policy
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.bins import from_bins, to_bins
 from rfsq_jax.training.heads.evaluation import measure_policy

@@ -15,7 +15,7 @@ from rfsq_jax.evaluation.results import noise
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, Cost, draft_part
 from rfsq_jax.heads.prediction import of_logits
-from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.runs.trees import Params
 

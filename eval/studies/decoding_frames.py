@@ -22,7 +22,7 @@ from rfsq_jax.heads import decoding
 from rfsq_jax.heads.decoding import Acceptance
 from rfsq_jax.heads.early_exit import NEVER, Cost, CurvePoint, calibrate_threshold, curve
 from rfsq_jax.heads.prediction import of_logits
-from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs import plots
 from rfsq_jax.runs.trees import Params
 

@@ -11,9 +11,10 @@ results.json has under "figures":
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks, protocol_o
 from rfsq_jax.libero.environment import POLICY_CAMERAS
 from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import Policy
+from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.files import remove_leftovers
-from rfsq_jax.runs.results import RESULTS, claim_folder, write_results
+from rfsq_jax.runs.results import RESULTS, write_results
 from rfsq_jax.runs.terminal import progress_bar
 
 
@@ -87,8 +89,9 @@ class LiberoEvaluation:
         self.simulator = describe_simulator()
 
     @classmethod
-    def open(cls, options: LiberoOptions) -> LiberoEvaluation:
-        """Loads the policy and claims the run's folder.
+    @contextlib.contextmanager
+    def open(cls, options: LiberoOptions) -> Iterator[LiberoEvaluation]:
+        """Holds and claims the run's folder, and loads the policy.
 
         Raises:
           FileNotFoundError: if there is no such policy.
@@ -98,12 +101,13 @@ class LiberoEvaluation:
         """
         # Looked at before a policy is loaded, which may take minutes.
         choose_tasks(options)
-        policy = options.load(options.mode, options.suite)
-        # Loaded now: what is wrong with them is no episode's error.
-        _ = policy.backbone.params
-        run = cls(options, policy)
-        claim_folder(options.output, run.identity())
-        return run
+        with hold_folder(options.output):
+            policy = options.load(options.mode, options.suite)
+            # Loaded now: what is wrong with them is no episode's error.
+            _ = policy.backbone.params
+            run = cls(options, policy)
+            claim_folder(options.output, run.identity())
+            yield run
 
     def identity(self) -> dict[str, Any]:
         """What decides how each episode ends; which episodes are played may change between runs."""

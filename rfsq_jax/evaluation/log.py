@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
+from rfsq_jax.data.episodes import ACTION_DIM
 from rfsq_jax.evaluation.protocol import Trial
+from rfsq_jax.runs.arrays import read_npy
+from rfsq_jax.runs.checks import DamagedError, require
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.line_files import append_line, leave_out, read_lines
+from rfsq_jax.runs.records import parse_record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,12 @@ class Record:
     video: str | None = None
     filmstrip: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("task", "trial", "steps", "chunks"):
+            value = getattr(self, name)
+            require(value >= 0, name, "0 or more", value)
+        require("total" in self.seconds, "seconds", "with 'total'", sorted(self.seconds))
+
     @property
     def key(self) -> Trial:
         """Which trial it was."""
@@ -66,10 +75,11 @@ class EpisodeLog:
     """The file `episodes.jsonl` of a run."""
 
     def __init__(self, path: Path) -> None:
-        """Reads what is there; a line that a killed run left half written is cut off.
+        """Reads what is there; changes nothing.
 
-        Raises:
-          ValueError: if a whole line is damaged, or one episode is recorded twice.
+        Warns:
+          DamagedLineWarning: for each line that is not as it was written, or tells of an episode
+            that an earlier line has; the others count.
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,10 +93,7 @@ class EpisodeLog:
         """
         if record.key in self.records:
             raise ValueError(f"{record.key} is already in {self.path}")
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(dataclasses.asdict(record)) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self.path, dataclasses.asdict(record))
         self.records[record.key] = record
 
 
@@ -108,9 +115,10 @@ def read_actions(output: Path, record: Record) -> Float32[np.ndarray, "n 7"]:
     path = actions_file(output, record.key)
     if not path.is_file():
         raise FileNotFoundError(f"expected the actions of {record.key} at {path}, got no file")
-    actions = np.load(path, allow_pickle=False)
-    if digest(actions) != record.actions_sha256:
-        raise ValueError(f"{path} must hold the actions that were logged, got others")
+    actions = read_npy(path)
+    fits = actions.dtype == np.float32 and actions.shape[1:] == (ACTION_DIM,)
+    if not fits or digest(actions) != record.actions_sha256:
+        raise DamagedError(f"{path} must hold the actions that were logged, got others")
     return actions
 
 
@@ -125,20 +133,15 @@ def actions_file(output: Path, trial: Trial) -> Path:
 
 
 def _read(path: Path) -> dict[Trial, Record]:
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
     records: dict[Trial, Record] = {}
-    for number, line in enumerate(content[:whole].decode().splitlines(), 1):
-        where = f"{path}, line {number}"
+    for number, value in read_lines(path):
         try:
-            record = Record(**json.loads(line))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ValueError(f"{where} is damaged: {error}") from error
+            record = parse_record(Record, value, "it")
+        except ValueError as error:
+            leave_out(path, number, str(error))
+            continue
         if record.key in records:
-            raise ValueError(f"{where}: {record.key} is recorded twice")
-        records[record.key] = record
+            leave_out(path, number, f"{record.key} is recorded twice")
+        else:
+            records[record.key] = record
     return records

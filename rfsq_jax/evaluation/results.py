@@ -16,8 +16,14 @@ from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.run import EpisodeError
 from rfsq_jax.libero.tasks import Task
 from rfsq_jax.policies import Observations, Policy
-from rfsq_jax.runs.files import read_json, write_json
 from rfsq_jax.runs.intervals import wilson
+from rfsq_jax.runs.json_files import (
+    read_json,
+    require_object,
+    require_seal,
+    sealed,
+    write_json,
+)
 from rfsq_jax.runs.terminal import format_table
 
 PROFILE, ERRORS = "profile.json", "errors.json"
@@ -47,13 +53,19 @@ def measure(
 
 
 def profile_of(path: Path, policy: Policy, server: Server) -> dict[str, Any]:
-    """Measures the policy on observations of this run; a finished run keeps its measurement."""
+    """Measures the policy on observations of this run; a finished run keeps its measurement.
+
+    Raises:
+      ValueError: if what it kept is damaged.
+    """
     if path.exists() and not server.sample:
-        return read_json(path)
+        kept = require_object(read_json(path), str(path))
+        require_seal(str(path), kept)
+        return kept
     sample = server.sample or [noise(policy.backbone)]
     drafted = draft_figures(policy, sample) if server.sample else None
     profile = {"seconds": time_policy(policy, sample, server.batch), "draft": drafted}
-    write_json(path, profile)
+    write_json(path, sealed(profile))
     return profile
 
 
@@ -119,12 +131,13 @@ def success_rate(successes: Sequence[bool]) -> dict[str, Any]:
 def time_figures(records: Sequence[Record]) -> dict[str, Any]:
     """Where the workers' time went, in seconds per chunk, and what a worker takes in memory."""
     chunks = sum(each.chunks for each in records)
+    building = [each.seconds.get("build", 0.0) for each in records]
     spent = {part: sum(each.seconds.get(part, 0.0) for each in records) for part in PARTS}
     return {
         "chunks": chunks,
         "steps": sum(each.steps for each in records),
         "seconds_per_chunk": {part: value / chunks for part, value in spent.items()},
-        "seconds_per_scene": [e.seconds["build"] for e in records if e.seconds["build"] > 0.1],
+        "seconds_per_scene": [built for built in building if built > 0.1],
         "worker_mib": max(each.worker_mib for each in records),
     }
 

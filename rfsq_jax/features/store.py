@@ -5,69 +5,16 @@ Axes: N frames · S feature tokens · E width · T steps of a chunk · A action 
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rfsq_jax.backbones.protocol import DEPTHS, BackboneSpec, Depth, require_depth
-from rfsq_jax.data.action_space import ActionSpace, Normalization
+from rfsq_jax.backbones.protocol import DEPTHS, BackboneSpec, require_depth
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.features.manifest import Manifest, read_manifest
 from rfsq_jax.features.shards import DTYPES, check_shard, open_features, read_columns
-from rfsq_jax.runs.files import read_json
-
-FORMAT_VERSION = 1
-MANIFEST = "features.json"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Manifest:
-    """What a folder of features holds.
-
-    Attributes:
-      backbone: the backbone's name.
-      version: the backbone's version.
-      depths: shape of the features by depth.
-      action_statistics: normalisation of the actions that the features were made for.
-      dtype: "float16" or "bfloat16".
-      instructions: the sentences that the column `instruction` counts.
-      shards: names of the shards' folders, in order.
-    """
-
-    backbone: str
-    version: str
-    depths: Mapping[str, Depth]
-    action_statistics: Normalization
-    dtype: str
-    instructions: tuple[str, ...]
-    shards: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "backbone": {"name": self.backbone, "version": self.version},
-            "depths": {name: dataclasses.asdict(depth) for name, depth in self.depths.items()},
-            "action_statistics": self.action_statistics.to_dict(),
-            "dtype": self.dtype,
-            "instructions": list(self.instructions),
-            "shards": list(self.shards),
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Manifest:
-        """The inverse of `to_dict`."""
-        return cls(
-            backbone=values["backbone"]["name"],
-            version=values["backbone"]["version"],
-            depths={name: Depth(**depth) for name, depth in values["depths"].items()},
-            action_statistics=Normalization.from_dict(values["action_statistics"]),
-            dtype=values["dtype"],
-            instructions=tuple(values["instructions"]),
-            shards=tuple(values["shards"]),
-        )
 
 
 class FeatureStore:
@@ -94,15 +41,21 @@ class FeatureStore:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         """Reads the columns; use `open`, which also checks the files."""
         self.manifest = manifest
-        folders = [Path(folder) / name for name in manifest.shards]
+        folders = [Path(folder) / shard.name for shard in manifest.shards]
         columns = [read_columns(each) for each in folders]
+        shapes = {column["actions"].shape[1:] for column in columns}
+        if len(shapes) > 1:
+            raise ValueError(f"{folder}: actions must have one shape in all shards, got {shapes}")
         for name in columns[0]:
             setattr(self, name, np.concatenate([column[name] for column in columns]))
         self._starts = np.cumsum([0, *(len(column["frame"]) for column in columns)])
         self._maps = {
-            depth: [open_features(each, depth, manifest.dtype) for each in folders]
-            for depth in DEPTHS
+            name: [
+                open_features(each, name, manifest.depths[name], manifest.dtype) for each in folders
+            ]
+            for name in DEPTHS
         }
+        self._check(folder)
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> FeatureStore:
@@ -118,9 +71,19 @@ class FeatureStore:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
-        for name in manifest.shards:
-            check_shard(folder / name, contents=verify)
+        for shard in manifest.shards:
+            check_shard(folder / shard.name, contents=verify, sha256=shard.sha256)
         return cls(folder, manifest)
+
+    def _check(self, folder: Path) -> None:
+        """Raises a ValueError if shards have columns that do not fit each other."""
+        for name, maps in self._maps.items():
+            counts = np.diff(self._starts).tolist()
+            if (found := [len(each) for each in maps]) != counts:
+                raise ValueError(f"{folder}: {name} must have {counts} rows by shard, got {found}")
+        known = len(self.manifest.instructions)
+        if not ((self.instruction >= 0) & (self.instruction < known)).all():
+            raise ValueError(f"{folder}: instruction must count {known} sentences")
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -172,24 +135,6 @@ class FeatureStore:
         _same("chunk shape (steps, dims)", chunk, self.actions.shape[1:])
         expected = space.normalization.to_dict()
         _same("action statistics", expected, found.action_statistics.to_dict())
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Reads features.json; errors as in `FeatureStore.open`."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        if (folder / "config.json").is_file():
-            raise ValueError(f"{folder} is unfinished; run train.features again to finish it")
-        raise FileNotFoundError(f"no features in {folder}; make them with train.features")
-    values = read_json(path)
-    if values.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} must have format version {FORMAT_VERSION}, got {values.get('format_version')}"
-        )
-    try:
-        return Manifest.from_dict(values)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from error
 
 
 def _same(field: str, expected: Any, got: Any) -> None:

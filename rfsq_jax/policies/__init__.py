@@ -3,6 +3,7 @@
 protocol       `Policy`: observations in, action chunks out
 token_policy   heads on a frozen backbone
 openvla        OpenVLA and OpenVLA-OFT with their own heads
+parts          what a policy of heads is made of, besides its backbone
 files          a policy on disk
 loading        by name or folder; which policy a command takes
 """

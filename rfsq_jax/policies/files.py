@@ -1,105 +1,91 @@
 """A policy on disk: `policy.json`, `weights.npz` and, of token heads, `tokenizer/`; no pickle.
 
 policy.json holds the format version, the backbone's name, version and options, the heads' config
-and shape, the statistics of the state, the early-exit threshold, the hash of weights.npz and, where
-there is no tokenizer, the action space. The first format had a tokenizer with every policy.
+and shape, the statistics of the state, the early-exit threshold, the action space or the hash of
+the tokenizer, the hash of weights.npz, and one over all of that. The first format had a tokenizer
+with every policy; the first two had no hash but that of the weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
 
-from rfsq_jax.backbones.protocol import BackboneOption, Depth
+from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
+from rfsq_jax.heads import network
+from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
-from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.heads.proprio import ProprioStatistics
-from rfsq_jax.rfsq.layers import AnyArray
-from rfsq_jax.runs.checks import require
+from rfsq_jax.policies.parts import PolicyParts
+from rfsq_jax.runs.json_files import SEAL, read_json
+from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import Params
 from rfsq_jax.runs.weight_files import WEIGHTS, WeightFolders, check_shapes
+from rfsq_jax.tokenizers.files import FOLDERS as TOKENIZERS
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
-FOLDERS = WeightFolders("policy", newest=2, bundled="policies")
 TOKENIZER = "tokenizer"
+TOKENIZER_HASH = "tokenizer_sha256"
+FOLDERS = WeightFolders(
+    "policy", newest=3, sealed_since=3, bundled="policies", further=(TOKENIZER,)
+)
 ESTIMATES = {"argmax": "mode", "expected": "mean"}
 """What the first format called point estimates."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PolicyParts:
-    """Everything of a policy but its backbone.
+@dataclasses.dataclass(frozen=True)
+class BackboneFile:
+    """What policy.json says of the backbone that the heads were trained on."""
 
-    Attributes:
-      backbone: name of the backbone.
-      backbone_version: the version that the heads were trained on.
-      config: the heads.
-      shape: sizes of features and of what is predicted.
-      params: the heads' parameters.
-      statistics: of the state.
-      space: of the actions.
-      tokenizer: decodes what token heads predict; None for others.
-      threshold: draft confidence from which an early exit is worth it; None before calibration.
-      backbone_options: the backbone's options when the heads were trained, without paths.
-    """
+    name: str
+    version: str
+    options: dict[str, BackboneOption]
 
-    backbone: str
-    backbone_version: str
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsFile:
+    """Mean and standard deviation of the state."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyFile:
+    """policy.json without its hashes of weights and description; see `PolicyParts`."""
+
+    format_version: int
+    backbone: BackboneFile
     config: HeadsConfig
     shape: HeadsShape
-    params: Params
-    statistics: ProprioStatistics
-    space: ActionSpace
-    tokenizer: ActionTokenizer | None = None
-    threshold: float | None = None
-    backbone_options: Mapping[str, BackboneOption] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        fits = (self.tokenizer is not None) == (self.config.kind == "tokens")
-        require(fits, "tokenizer", "given for token heads, and for no others", self.config.kind)
-
-    @property
-    def token_decoder(self) -> ActionTokenizer:
-        """The tokenizer of token heads.
-
-        Raises:
-          ValueError: for heads that predict actions.
-        """
-        if self.tokenizer is None:
-            raise ValueError(f"policy must have token heads, got kind {self.config.kind!r}")
-        return self.tokenizer
-
-    def predictor(self, params: Params) -> Predictor:
-        """The heads with these parameters and what decodes them; for use while tracing."""
-        decoder = None if self.tokenizer is None else self.tokenizer.decoder
-        heads = network.bind(self.config, self.shape, params)
-        return Predictor(heads, self.config.kind, decoder, self.config.point_estimate)
-
-    def normalize_state(self, state: Float[AnyArray, "b 8"]) -> Float[Array, "b 8"]:
-        """The raw state as the heads see it."""
-        return proprio.normalize(self.statistics, state)
+    state: StatisticsFile
+    space: dict[str, Any] | None
+    threshold: float | None
+    tokenizer_sha256: str | None = None
 
 
 def save_policy(folder: Path, parts: PolicyParts) -> None:
-    """Writes the folder; on any error nothing is left under its name."""
-    with FOLDERS.writing(folder, describe(parts), parts.params) as temporary:
+    """Writes the folder; whatever happens, it holds the old files or the new ones.
+
+    Raises:
+      ValueError: if the folder holds something else than a policy.
+      OSError: if the file system refuses.
+    """
+    description = describe(parts)
+    with FOLDERS.writing(folder, description, parts.params) as temporary:
         if parts.tokenizer is not None:
             parts.tokenizer.save_pretrained(temporary / TOKENIZER)
+            description[TOKENIZER_HASH] = _hash_of(temporary / TOKENIZER)
 
 
 def describe(parts: PolicyParts) -> dict[str, Any]:
-    """What policy.json says, but the hash of the weights."""
+    """What policy.json says, but its version and its hashes."""
     return {
-        "format_version": FOLDERS.newest,
         "backbone": {
             "name": parts.backbone,
             "version": parts.backbone_version,
@@ -118,70 +104,82 @@ def load_policy(path_or_name: str | Path) -> PolicyParts:
 
     Raises:
       FileNotFoundError: if there is none; it lists the bundled names.
-      ValueError: if a file is damaged, does not fit the config, or is of a newer format.
+      ValueError: if a file is damaged, does not fit the others, or is of a newer format.
     """
-    folder = FOLDERS.find(path_or_name)
+    return FOLDERS.load(path_or_name, _read)
+
+
+def _read(folder: Path) -> PolicyParts:
     description, params = FOLDERS.read(folder)
-    tokenizer = None
-    if (folder / TOKENIZER).is_dir():
-        tokenizer = ActionTokenizer.from_pretrained(folder / TOKENIZER)
+    path = folder / FOLDERS.description
+    tokenizer = _read_tokenizer(folder)
     if description["format_version"] == 1:
-        description = _of_first_format(description, tokenizer)
-    config, shape = _config(description["config"]), _shape(description["shape"])
-    wanted = jax.eval_shape(lambda: network.init(config, shape, jax.random.key(0)))
-    check_shapes(folder / WEIGHTS, wanted, params)
-    state = {name: np.asarray(v, np.float32) for name, v in description["state"].items()}
-    if config.kind != "tokens":
-        tokenizer, space = None, ActionSpace.from_dict(description["space"])
+        description = _of_first_format(path, description, tokenizer)
+    stored = parse_record(PolicyFile, description, str(path))
+    if stored.config.kind != "tokens":
+        tokenizer = None
     elif tokenizer is None:
         raise ValueError(f"{folder / TOKENIZER} is missing")
-    else:
-        space = tokenizer.space
+    if stored.format_version >= FOLDERS.sealed_since:
+        _require_tokenizer(path, stored)
+    wanted = jax.eval_shape(lambda: network.init(stored.config, stored.shape, jax.random.key(0)))
+    check_shapes(folder / WEIGHTS, wanted, params)
+    try:
+        return _parts(stored, params, tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _parts(stored: PolicyFile, params: Params, tokenizer: ActionTokenizer | None) -> PolicyParts:
+    state = {name: np.asarray(each, np.float32) for name, each in vars(stored.state).items()}
+    space = ActionSpace.from_dict(stored.space or {}) if tokenizer is None else tokenizer.space
     return PolicyParts(
-        backbone=description["backbone"]["name"],
-        backbone_version=description["backbone"]["version"],
-        config=config,
-        shape=shape,
+        backbone=stored.backbone.name,
+        backbone_version=stored.backbone.version,
+        config=stored.config,
+        shape=stored.shape,
         params=params,
         statistics=ProprioStatistics(**state),
         space=space,
         tokenizer=tokenizer,
-        threshold=description["threshold"],
-        backbone_options=description["backbone"]["options"],
+        threshold=stored.threshold,
+        backbone_options=stored.backbone.options,
     )
 
 
+def _read_tokenizer(folder: Path) -> ActionTokenizer | None:
+    if not (folder / TOKENIZER).is_dir():
+        return None
+    return ActionTokenizer.from_pretrained(folder / TOKENIZER)
+
+
+def _require_tokenizer(path: Path, stored: PolicyFile) -> None:
+    """Raises a ValueError unless the tokenizer is the one that the heads were saved with."""
+    expected = stored.tokenizer_sha256
+    got = _hash_of(path.parent / TOKENIZER) if stored.config.kind == "tokens" else None
+    if got != expected:
+        raise ValueError(f"{path} was saved with a {TOKENIZER} of sha256 {expected}, got {got}")
+
+
+def _hash_of(tokenizer: Path) -> str:
+    return read_json(tokenizer / TOKENIZERS.description)[SEAL]
+
+
 def _of_first_format(
-    description: dict[str, Any], tokenizer: ActionTokenizer | None
+    path: Path, description: dict[str, Any], tokenizer: ActionTokenizer | None
 ) -> dict[str, Any]:
     """The same in today's words; heads of actions took their normalisation from a tokenizer."""
     if tokenizer is None:
-        raise ValueError(f"a policy of format 1 must hold a {TOKENIZER} folder")
-    config, shape = dict(description["config"]), dict(description["shape"])
-    config["point_estimate"] = ESTIMATES[config.pop("readout")]
-    codes = shape.pop("codes")
-    shape |= {"horizon": codes["horizon"], "tokens": codes if config["kind"] == "tokens" else None}
-    return {
-        **description,
-        "config": config,
-        "shape": shape,
-        "space": tokenizer.space.to_dict(),
-        # Policies of the small backbone were written without.
-        "backbone": {"options": {}, **description["backbone"]},
-    }
-
-
-def _config(options: dict[str, Any]) -> HeadsConfig:
-    draft, main = options["draft"], TrunkConfig(**options["main"])
-    trunks = {"main": main, "draft": None if draft is None else TrunkConfig(**draft)}
-    return HeadsConfig(**{**options, **trunks})
-
-
-def _shape(options: dict[str, Any]) -> HeadsShape:
-    tokens = options["tokens"]
-    parts = {
-        "early": Depth(**options["early"]),
-        "final": Depth(**options["final"]),
-        "tokens": None if tokens is None else CodeShape(**tokens),
-    }
-    return HeadsShape(**{**options, **parts})
+        raise ValueError(f"{path} of format 1 must have a {TOKENIZER} folder beside it")
+    try:
+        config, shape = dict(description["config"]), dict(description["shape"])
+        config["point_estimate"] = ESTIMATES[config.pop("readout")]
+        codes = dict(shape.pop("codes"))
+        # Policies of the small backbone were written without options.
+        backbone = {"options": {}, **description["backbone"]}
+        predicts_tokens, horizon = config["kind"] == "tokens", codes["horizon"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} of format 1 is damaged: {error!r}") from error
+    shape |= {"horizon": horizon, "tokens": codes if predicts_tokens else None}
+    space = tokenizer.space.to_dict()
+    return {**description, "config": config, "shape": shape, "space": space, "backbone": backbone}

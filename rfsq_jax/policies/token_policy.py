@@ -19,7 +19,8 @@ from rfsq_jax.backbones.protocol import Backbone, Inputs
 from rfsq_jax.heads.decoding import speculate_logits
 from rfsq_jax.heads.early_exit import NEVER, early_exit
 from rfsq_jax.heads.prediction import of_logits
-from rfsq_jax.policies.files import PolicyParts, describe, save_policy
+from rfsq_jax.policies.files import describe, save_policy
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.policies.protocol import Mode, Policy
 from rfsq_jax.runs.checks import require_choice
 from rfsq_jax.runs.trees import Params, flatten
@@ -70,7 +71,8 @@ class TokenPolicy(Policy):
     def version(self) -> str:
         """A sha256 over description, weights and tokenizer."""
         tokenizer = None if self.parts.tokenizer is None else self.parts.tokenizer.version
-        described = {**describe(self.parts), "tokenizer": tokenizer}
+        # Not the file's format, which may change: the number that versions began with.
+        described = {"format_version": 2, **describe(self.parts), "tokenizer": tokenizer}
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for path, leaf in sorted(flatten(jax.device_get(self.parts.params)).items()):
             digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())

@@ -11,6 +11,10 @@ class NotInstalledError(ImportError):
     """Something is not installed that only some need; the message says what to install."""
 
 
+class DamagedError(ValueError):
+    """A file of ours is not as it was written; the message names it."""
+
+
 def require(condition: bool, field: str, expected: str, got: Any) -> None:
     """Raises a ValueError that names the field, what was expected and what was got."""
     if not condition:

@@ -1,8 +1,4 @@
-"""Command lines: a frozen config dataclass in, every field of it an option.
-
-All commands fail alike: what their user can put right is one line on stderr and exit code 2; our
-own mistakes are tracebacks.
-"""
+"""Command lines: a frozen config dataclass in, every field of it an option."""
 
 from __future__ import annotations
 
@@ -11,31 +7,16 @@ import importlib.util
 import io
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
-from rfsq_jax.runs.checks import NotInstalledError, require
+from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.commands import user_errors
 
 Config = TypeVar("Config")
-
-
-@contextlib.contextmanager
-def user_errors(command: str) -> Iterator[None]:
-    """Ends the program with one line for what its user can put right; goes around such code only.
-
-    That is a ValueError, a file that does not exist, or something that is not installed.
-
-    Raises:
-      SystemExit: with code 2, after the line is printed.
-    """
-    try:
-        yield
-    except (ValueError, FileNotFoundError, NotInstalledError) as error:
-        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def parse(

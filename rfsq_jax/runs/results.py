@@ -5,14 +5,21 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.files import primary_path, read_json, write_json
+from rfsq_jax.runs.files import primary_path
+from rfsq_jax.runs.json_files import (
+    SEAL,
+    read_json,
+    require_object,
+    require_seal,
+    sealed,
+    write_json,
+)
 
 RESULTS = "results.json"
 RECORDED_PACKAGES = (
@@ -48,37 +55,25 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
     }
     with primary_path(path) as temporary:
-        write_json(temporary, results)
+        write_json(temporary, sealed(results))
     return path
 
 
-def claim_folder(output: Path, identity: dict[str, Any]) -> None:
-    """Writes `output/config.json`, or checks that the run already there has the same identity.
-
-    Args:
-      output: the run's folder.
-      identity: the options that decide what the run makes.
+def read_results(path: Path) -> dict[str, Any]:
+    """Reads what `write_results` wrote.
 
     Raises:
-      ValueError: if it has another one; it names the options that differ.
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is not as it was written.
     """
-    path = Path(output) / "config.json"
-    wanted = json.loads(json.dumps(identity, default=str))
-    if path.exists() and (found := read_json(path)) != wanted:
-        differences = "; ".join(_differences(found, wanted))
-        advice = "give another --output or remove that folder"
-        raise ValueError(f"{output} holds a run with other options ({differences}); {advice}")
-    if not path.exists():
-        # By every process, all alike: none may fill a folder that is not claimed yet.
-        write_json(path, wanted)
-
-
-def _differences(found: Any, wanted: Any, path: str = "") -> list[str]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = sorted(found.keys() | wanted.keys())
-        parts = [_differences(found.get(k), wanted.get(k), f"{path}.{k}") for k in keys]
-        return [line for part in parts for line in part]
-    return [] if found == wanted else [f"{path[1:]}: there {found}, here {wanted}"]
+    results = require_object(read_json(path), str(path))
+    if SEAL not in results:
+        raise ValueError(
+            f"{path} has no {SEAL}: damaged, or of an older rfsq_jax; give the command of its run "
+            "again, which writes it anew"
+        )
+    require_seal(str(path), results)
+    return results
 
 
 def _versions() -> dict[str, str]:

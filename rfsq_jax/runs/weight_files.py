@@ -1,6 +1,7 @@
 """Folders of weights: a description, and a tree of arrays as one npz file; no pickle.
 
-The leaves are named by their path, levels apart by "/"; a level of digits is a list's index.
+The description is JSON with a hash over all of it, and the hash of the arrays in it. The leaves are
+named by their path, levels apart by "/"; a level of digits is a list's index.
 """
 
 from __future__ import annotations
@@ -10,36 +11,52 @@ import dataclasses
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rfsq_jax.runs.files import primary_path, read_json, write_json
+from rfsq_jax.runs import swap
+from rfsq_jax.runs.files import primary_folder, read_bounded, require_own
+from rfsq_jax.runs.json_files import (
+    SEAL,
+    read_json,
+    require_object,
+    require_seal,
+    sealed,
+    write_json,
+)
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 
+T = TypeVar("T")
+
 WEIGHTS = "weights.npz"
+HASH = "weights_sha256"
+MAX_WEIGHTS = 1 << 34
+"""Bytes; heads and tokenizers are thousands of times smaller."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightFolders:
     """Folders of one kind: a description in JSON, and a tree of arrays in weights.npz beside it.
 
-    The description holds its format version and the hash of weights.npz.
-
     Attributes:
       what: "policy", "tokenizer": names the description and stands in messages.
       newest: the format version that is written; older ones are read.
+      sealed_since: the first format version whose description has a hash.
       bundled: the package's folder of those that come with it.
+      further: names of what else may lie in such a folder.
     """
 
     what: str
     newest: int
+    sealed_since: int
     bundled: str
+    further: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -53,10 +70,11 @@ class WeightFolders:
           FileNotFoundError: if there is none; it lists the bundled names.
         """
         bundled = Path(str(resources.files("rfsq_jax") / "bundled" / self.bundled))
-        for folder in (Path(path_or_name), bundled / str(path_or_name)):
-            if (folder / self.description).is_file():
-                return folder
         names = sorted(path.parent.name for path in bundled.glob(f"*/{self.description}"))
+        if (Path(path_or_name) / self.description).is_file():
+            return Path(path_or_name)
+        if str(path_or_name) in names:
+            return bundled / str(path_or_name)
         raise FileNotFoundError(
             f"no {self.what} {str(path_or_name)!r}: expected a folder with {self.description} "
             f"or one of {names}"
@@ -66,41 +84,71 @@ class WeightFolders:
     def writing(
         self, folder: Path, description: dict[str, Any], arrays: dict[str, Any]
     ) -> Iterator[Path]:
-        """Writes a folder and yields it for further files; on any error nothing is left of it."""
-        buffer = io.BytesIO()
-        flat: dict[str, Any] = {path: np.asarray(leaf) for path, leaf in flatten(arrays).items()}
-        np.savez(buffer, **flat)
-        content = buffer.getvalue()
-        with primary_path(folder) as temporary:
-            temporary.mkdir()
-            (temporary / WEIGHTS).write_bytes(content)
-            written = {**description, "weights_sha256": hashlib.sha256(content).hexdigest()}
-            write_json(temporary / self.description, written)
-            yield temporary
-
-    def read(self, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Returns the description, and the tree as JAX arrays.
+        """Yields a folder for further files, writes the rest, and puts it all in place at once.
 
         Raises:
-          ValueError: if a file is missing or damaged, the weights are not those of the description,
-            or the format is newer than this rfsq_jax.
+          ValueError: if there is something else than a folder of this kind.
+          OSError: if the file system refuses; what was there is untouched.
         """
-        description = read_json(folder / self.description)
-        check_version(folder / self.description, description, self.newest, self.what)
-        arrays = _read_weights(folder / WEIGHTS, description["weights_sha256"])
+        own = (self.description, WEIGHTS, *self.further)
+        if folder.is_dir() and not (folder / self.description).is_file():
+            own = ()
+        require_own(folder, own)
+        with primary_folder(folder, own) as temporary:
+            yield temporary
+            content = _npz(arrays)
+            (temporary / WEIGHTS).write_bytes(content)
+            written = {
+                "format_version": self.newest,
+                **description,
+                HASH: hashlib.sha256(content).hexdigest(),
+            }
+            write_json(temporary / self.description, sealed(written))
+
+    def load(self, path_or_name: str | Path, parse: Callable[[Path], T]) -> T:
+        """Returns what `parse` makes of a folder, by path or bundled name.
+
+        Raises:
+          FileNotFoundError: if there is none; it lists the bundled names.
+          ValueError: what `parse` raises.
+        """
+        return swap.read_whole(self.find(path_or_name), parse)
+
+    def read(self, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns the description without its hashes, and the tree as JAX arrays.
+
+        Raises:
+          ValueError: if a file is missing or damaged, one is not what the other says, or the format
+            is newer than this rfsq_jax.
+        """
+        path = folder / self.description
+        description = require_object(read_json(path), str(path))
+        version = check_version(path, description, self.newest, self.what)
+        if SEAL in description or version >= self.sealed_since:
+            require_seal(str(path), description)
+        sha256 = description.pop(HASH, None)
+        if not isinstance(sha256, str):
+            raise ValueError(f"{path}: {HASH} must be a string, got {sha256!r}")
+        description.pop(SEAL, None)
+        arrays = _read_weights(folder / WEIGHTS, sha256)
         return description, jax.tree.map(jnp.asarray, arrays)
 
 
-def check_version(path: Path, description: dict[str, Any], newest: int, what: str) -> None:
-    """Raises a ValueError unless this rfsq_jax reads the format of a description."""
+def check_version(path: Path, description: Mapping[str, Any], newest: int, what: str) -> int:
+    """Returns the version of a description's format.
+
+    Raises:
+      ValueError: if there is none, or this rfsq_jax does not read it.
+    """
     version = description.get("format_version")
-    if not isinstance(version, int):
-        raise ValueError(f"{path} has no format_version: not a {what}")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"{path} has no format_version of 1 or more: not a {what}")
     if version > newest:
         raise ValueError(
             f"{path.parent} has format version {version}, this rfsq_jax reads up to {newest}: "
             "update rfsq_jax"
         )
+    return version
 
 
 def check_shapes(path: Path | str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
@@ -112,10 +160,18 @@ def check_shapes(path: Path | str, wanted: dict[str, Any], found: dict[str, Any]
     require_same(f"{path} does not fit its config", expected, got)
 
 
+def _npz(arrays: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    flat: dict[str, Any] = {path: np.asarray(leaf) for path, leaf in flatten(arrays).items()}
+    np.savez(buffer, **flat)
+    return buffer.getvalue()
+
+
 def _read_weights(path: Path, sha256: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
-    content = path.read_bytes()
+    try:
+        content = read_bounded(path, MAX_WEIGHTS)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{path} is damaged: its sha256 is not the one that was written down")
     try:

@@ -1,18 +1,45 @@
-"""Checkpoints of training runs (Orbax v1): the latest, to resume from, and the best."""
+"""Checkpoints of training runs (Orbax v1): the latest, to resume from, and the best.
+
+Beside the arrays, each keeps a checksum of every array and the figures, under one hash.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from rfsq_jax.parallel.sharding import leaf_path
+from rfsq_jax.runs.checks import DamagedError
+from rfsq_jax.runs.json_files import SEAL, require_object, require_seal, sealed
+from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import require_same, shapes_of
 
 STATE = "state"
+DISK_ERROR = re.compile(r"os_error_code='(\d+)'")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointRecord:
+    """What a checkpoint says of itself.
+
+    Attributes:
+      figures: of the evaluation that it was saved after.
+      crc32: of every array's bytes, by path.
+    """
+
+    figures: dict[str, float]
+    crc32: dict[str, int]
 
 
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
@@ -34,12 +61,13 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             self._orbax = ocp.training.Checkpointer(
                 str(self._folder), preservation_policy=policy, cleanup_tmp_directories=True
             )
-        except json.JSONDecodeError as error:
+        except JSONDecodeError as error:
             message = f"a checkpoint in {self._folder} is damaged ({error}); remove its folder"
-            raise ValueError(message) from error
+            raise DamagedError(message) from error
 
     def __exit__(self, *error: object) -> None:
-        self._orbax.close()
+        with _disk_errors(self._folder):
+            self._orbax.close()
 
     @property
     def latest_step(self) -> int | None:
@@ -48,24 +76,45 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     @property
     def best_step(self) -> int | None:
-        """The step whose metric is lowest, or None before the first save."""
-        figures = {
-            entry.step: float(str(entry.metrics[self._metric]))
-            for entry in self._orbax.checkpoints
-            if isinstance(entry.metrics, dict)
-        }
-        return min(figures, key=figures.__getitem__) if figures else None
+        """The step whose metric is lowest, or None before the first save.
+
+        Raises:
+          DamagedError: if a checkpoint does not say so as it was written.
+        """
+        steps = [entry.step for entry in self._orbax.checkpoints]
+        figures = {step: self._record(step).figures for step in steps}
+        for step, each in figures.items():
+            if self._metric not in each:
+                raise DamagedError(
+                    f"the checkpoint of step {step} in {self._folder} must have a "
+                    f"figure {self._metric}, got {sorted(each)}"
+                )
+        return min(steps, key=lambda step: figures[step][self._metric], default=None)
 
     def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
-        """Saves and waits until it is on disk."""
+        """Saves and waits until it is on disk.
+
+        Raises:
+          OSError: if the disk is full, or refuses otherwise.
+        """
         figures: dict[str, Any] = dict(metrics)
-        self._orbax.save(step, state, checkpointable_name=STATE, metrics=figures, overwrite=True)
+        record = sealed(dataclasses.asdict(CheckpointRecord(figures, _checksums(state))))
+        with _disk_errors(self._folder):
+            self._orbax.save(
+                step,
+                state,
+                checkpointable_name=STATE,
+                metrics=figures,
+                custom_metadata=record,
+                overwrite=True,
+            )
 
     def restore(self, step: int, like: Any) -> Any:
         """Returns the state saved at `step`, placed as `like` is.
 
         Raises:
-          ValueError: if the saved tree differs from `like`, naming the leaves, or is damaged.
+          ValueError: if the saved tree differs from `like`, naming the leaves.
+          DamagedError: if it is not as it was saved.
         """
         with self._named_errors(step):
             saved = self._orbax.metadata(step).metadata
@@ -77,14 +126,43 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
         )
         with self._named_errors(step):
-            return self._orbax.load(step, abstract, checkpointable_name=STATE)
+            state = self._orbax.load(step, abstract, checkpointable_name=STATE)
+            require_same("its arrays", self._record(step).crc32, _checksums(state), limit=5)
+        return state
+
+    def _record(self, step: int) -> CheckpointRecord:
+        with self._named_errors(step):
+            found = require_object(self._orbax.metadata(step).custom_metadata, "its record")
+            require_seal("its record", found)
+            rest = {name: value for name, value in found.items() if name != SEAL}
+            return parse_record(CheckpointRecord, rest, "its record")
 
     @contextlib.contextmanager
-    def _named_errors(self, step: int) -> Any:
+    def _named_errors(self, step: int) -> Iterator[None]:
         try:
             yield
         except (ValueError, KeyError, OSError) as error:
-            raise ValueError(
+            raise DamagedError(
                 f"the checkpoint of step {step} in {self._folder} is damaged ({error}); "
                 "remove that folder to resume from an earlier one"
             ) from error
+
+
+def _checksums(state: Any) -> dict[str, int]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        leaf_path(path): zlib.crc32(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+        for path, leaf in leaves
+    }
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """What Orbax's storage says of a disk becomes the error that Python has for it."""
+    try:
+        yield
+    except ValueError as error:
+        if not (code := DISK_ERROR.search(str(error))):
+            raise
+        number = int(code[1])
+        raise OSError(number, os.strerror(number), str(folder)) from error

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from rfsq_jax.parallel.hosts import is_primary
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.line_files import read_lines
 
 PROJECT_VARIABLE = "WANDB_PROJECT"
 
@@ -114,13 +115,11 @@ class WandbWriter(contextlib.AbstractContextManager["WandbWriter"]):
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Removes what a killed run wrote after its last checkpoint, a torn last line included."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
-            break
-        kept.append(line)
+    """Removes what a killed run wrote after its last checkpoint; damaged lines are only a gap."""
+    kept = [
+        json.dumps(value) + "\n"
+        for _, value in read_lines(path)
+        if type(value.get("step")) is int and value["step"] <= step
+    ]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(kept))

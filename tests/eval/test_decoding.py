@@ -23,7 +23,8 @@ from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.heads.early_exit import Cost, CurvePoint
 from rfsq_jax.policies import loading
-from rfsq_jax.policies.files import PolicyParts, save_policy
+from rfsq_jax.policies.files import save_policy
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.tokenizers import ActionTokenizer
 from tests.support.commands import refusal
 from tests.support.feature_store import SPEC, make_store

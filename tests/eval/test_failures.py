@@ -7,7 +7,7 @@ import numpy as np
 from eval import failures
 from rfsq_jax.evaluation.log import EpisodeLog, digest, write_actions
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
-from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.json_files import read_json, sealed, write_json
 from tests.support.commands import refusal
 from tests.support.evaluation import record_of
 
@@ -22,7 +22,8 @@ def test_the_command_plays_failures_only(tmp_path, capsys):
     log.append(record_of(TRIAL, success=False, actions_sha256=digest(closing)))
     log.append(record_of(dataclasses.replace(TRIAL, number=1), success=True))
     assert "expected a finished run" in refusal(failures.main, [str(tmp_path)], capsys)
-    write_json(tmp_path / "results.json", {"figures": {"protocol": dataclasses.asdict(PROTOCOL)}})
+    figures = {"protocol": dataclasses.asdict(PROTOCOL)}
+    write_json(tmp_path / "results.json", sealed({"figures": figures}))
     assert failures.main([str(tmp_path), "--workers", "1"]) == 0
     shown = capsys.readouterr().out
     assert "closed beside the thing" in shown

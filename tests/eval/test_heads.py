@@ -8,6 +8,7 @@ import pytest
 from eval import heads
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.policies.files import save_policy
+from rfsq_jax.runs.json_files import sealed, write_json
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.conftest import smooth_actions
 from tests.support.commands import refusal
@@ -22,7 +23,7 @@ def write_run(folder, accuracy, features="runs/features/small"):
     folder.mkdir()
     figures = {"actions": {"mode": ACTIONS}, "accuracy": accuracy}
     results = {"figures": figures, "config": {"features": {"output": features}}}
-    (folder / "results.json").write_text(json.dumps(results))
+    write_json(folder / "results.json", sealed(results))
     return folder
 
 

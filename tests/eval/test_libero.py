@@ -13,6 +13,7 @@ from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks
 from rfsq_jax.libero.tasks import SUITES
 from rfsq_jax.policies import Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
+from rfsq_jax.runs.json_files import sealed, write_json
 from tests.policies.test_token_policy import make_parts
 from tests.support.commands import refusal
 from tests.support.evaluation import Fault, Sums
@@ -171,7 +172,7 @@ def write_run(folder, **protocol):
         "episodes": [start | {"trial": n, "success": True} for n in range(2)],
     }
     folder.mkdir()
-    (folder / "results.json").write_text(json.dumps({"figures": figures}))
+    write_json(folder / "results.json", sealed({"figures": figures}))
     return figures
 
 
@@ -180,7 +181,7 @@ def test_runs_of_other_episodes_are_not_compared(tmp_path, capsys):
     write_run(tmp_path / "b", starts="random")
     figures = write_run(tmp_path / "c")
     del figures["episodes"][1]
-    (tmp_path / "c" / "results.json").write_text(json.dumps({"figures": figures}))
+    write_json(tmp_path / "c" / "results.json", sealed({"figures": figures}))
     for other, message in (
         ("b", "starts of both runs must be the same, official, got 'random'"),
         ("c", "same episodes; 1 are in one only, such as {'suite': 's', 'task': 0, 'trial': 1"),
@@ -189,6 +190,6 @@ def test_runs_of_other_episodes_are_not_compared(tmp_path, capsys):
         runs = [str(tmp_path / "a"), str(tmp_path / other)]
         assert message in refusal(libero_pair.main, runs, capsys)
     write_run(tmp_path / "e")
-    (tmp_path / "e" / "results.json").write_text('{"figures": {"suites": null}}')
+    write_json(tmp_path / "e" / "results.json", sealed({"figures": {"suites": None}}))
     runs = [str(tmp_path / "a"), str(tmp_path / "e")]
     assert "without errors" in refusal(libero_pair.main, runs, capsys)

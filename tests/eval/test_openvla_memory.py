@@ -12,7 +12,7 @@ from eval import openvla_memory
 from eval.benchmarks.openvla import memory
 from rfsq_jax.backbones.openvla.checkpoint import load
 from rfsq_jax.backbones.openvla.config import TINY
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 from tests.support.commands import refusal
 from tests.support.processes import wait_until
 

@@ -16,6 +16,7 @@ from rfsq_jax.features.frames import choose_frames, load_episodes
 from rfsq_jax.features.shards import DTYPES
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.tokenizers.step import ActionTokenizer
+from tests.support.descriptions import change
 from tests.support.fakes import SPEC, Patches
 from tests.support.features import make, run_of
 
@@ -138,8 +139,61 @@ def test_unfinished_and_newer_folders_are_refused(folder):
     manifest = folder / "features.json"
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**values, "format_version": 99}))
-    with pytest.raises(ValueError, match="format version 1, got 99"):
+    with pytest.raises(ValueError, match="format version 1 to 2, got 99"):
         FeatureStore.open(folder)
     manifest.unlink()
     with pytest.raises(ValueError, match=r"is unfinished; run train\.features again"):
+        FeatureStore.open(folder)
+
+
+def test_features_of_the_first_format_are_read(folder):
+    """They had no hashes: nothing but names, types and checksums is compared."""
+    manifest = folder / "features.json"
+    values = json.loads(manifest.read_text())
+    del values["sha256"]
+    names = [shard["name"] for shard in values["shards"]]
+    old = {**values, "format_version": 1, "shards": names}
+    for name in names:
+        described = json.loads((folder / name / "shard.json").read_text())
+        del described["sha256"]
+        (folder / name / "shard.json").write_text(json.dumps(described))
+    manifest.write_text(json.dumps(old))
+    assert len(FeatureStore.open(folder)) > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shards": [{"name": "../elsewhere", "sha256": None}]}, "name of a folder beside"),
+        ({"shards": [{"name": "s", "sha256": None}] * 2}, "shards must be without repeats"),
+        ({"shards": []}, "shards must be at least one"),
+        ({"dtype": "float8"}, "dtype must be 'float16' or 'bfloat16', got 'float8'"),
+        ({"depths": {}}, "depths must be early, final"),
+        ({"action_statistics": {"low": [0.0]}}, "action_statistics"),
+        ({"instructions": [3]}, "instructions.0 must be a valid string, got 3"),
+    ],
+)
+def test_a_manifest_that_no_run_writes_is_named(folder, changes, message):
+    change(folder / "features.json", **changes)
+    with pytest.raises(ValueError, match=rf"features\.json.*{message}"):
+        FeatureStore.open(folder)
+
+
+def test_every_change_of_a_description_is_noticed(folder):
+    for path in (folder / "features.json", folder / "shard-00001" / "shard.json"):
+        text = path.read_text()
+        for key, value in json.loads(text).items():
+            path.write_text(json.dumps({**json.loads(text), key: [value]}))
+            with pytest.raises(ValueError, match=path.name):
+                FeatureStore.open(folder)
+        path.write_text(text)
+    FeatureStore.open(folder)
+
+
+def test_shards_cannot_change_places(folder):
+    first, second, aside = (folder / name for name in ("shard-00000", "shard-00001", "aside"))
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+    with pytest.raises(ValueError, match=r"shard\.json is not the one that features\.json names"):
         FeatureStore.open(folder)

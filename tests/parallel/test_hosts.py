@@ -8,8 +8,9 @@ import pytest
 
 from rfsq_jax import ActionTokenizer
 from rfsq_jax.parallel import hosts
+from rfsq_jax.runs.claims import claim_folder
 from rfsq_jax.runs.files import atomic_path, primary_path, remove_leftovers
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.training.metrics import open_writer
 
 
@@ -58,11 +59,11 @@ def test_threads_do_not_write_to_one_temporary_file(tmp_path):
 
 
 def test_what_a_killed_process_left_is_found_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("rfsq_jax.runs.files._replace", lambda *paths: None)
-    monkeypatch.setattr("rfsq_jax.runs.files._remove", lambda path: None)
+    monkeypatch.setattr("os.replace", lambda *paths: None)
+    monkeypatch.setattr("rfsq_jax.runs.files.remove", lambda path: None)
     for name in ("one", "other"):
         with atomic_path(tmp_path / name) as temporary:
-            temporary.mkdir()
+            temporary.write_text("half")
     monkeypatch.undo()
     remove_leftovers(tmp_path, "one")
     (left,) = tmp_path.iterdir()

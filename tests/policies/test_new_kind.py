@@ -15,7 +15,7 @@ from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.parallel import sharding
 from rfsq_jax.policies import Observations
-from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.policies.token_policy import TokenPolicy
 from rfsq_jax.tokenizers.ids import check_ids
 from rfsq_jax.training.heads import evaluation

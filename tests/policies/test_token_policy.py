@@ -1,44 +1,18 @@
 """The policy as users hold it, on a backbone of a few products."""
 
 import dataclasses
-import functools
-import json
 import threading
 
 import numpy as np
 import pytest
 
-from rfsq_jax.heads.config import CodeShape, HeadsConfig, TrunkConfig
+from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
-from rfsq_jax.tokenizers.step import StepTokenizer
 from tests.support.fakes import SPEC, Patches
-from tests.support.policies import untrained_parts
-from tests.support.tokenizers import untrained_tokenizer
+from tests.support.policies import SMALL, make_parts, observe
 
 pytestmark = pytest.mark.numerics
-
-SMALL = TrunkConfig(width=16, num_heads=2, num_blocks=1)
-
-
-@functools.cache
-def tokenizer() -> StepTokenizer:
-    rng = np.random.default_rng(0)
-    return untrained_tokenizer(rng.uniform(-1, 1, (64, 8, 7)).astype(np.float32))
-
-
-def make_parts(config: HeadsConfig | None = None, threshold: float | None = -1.0):
-    config = HeadsConfig(main=SMALL, draft=SMALL) if config is None else config
-    return untrained_parts(SPEC, config, tokenizer(), threshold=threshold)
-
-
-def observe(batch=3, seed=0):
-    rng = np.random.default_rng(seed)
-    return Observations(
-        images=rng.integers(0, 256, (batch, 2, 8, 8, 3), dtype=np.uint8),
-        instructions=[f"task {'x' * (10 * row)}" for row in range(batch)],
-        state=rng.normal(size=(batch, 8)).astype(np.float32),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -168,28 +142,6 @@ def test_bad_observations_are_named(policy, field, value, error, message, unchec
         policy.act(dataclasses.replace(observe(), **{field: value}))
 
 
-def test_damaged_files_are_named(policy, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no policy 'nothing'"):
-        Policy.from_pretrained("nothing")
-    folder = tmp_path / "p"
-    policy.save_pretrained(folder)
-    weights = folder / "weights.npz"
-    content = weights.read_bytes()
-    weights.write_bytes(content[:-20])
-    with pytest.raises(ValueError, match="is damaged"):
-        Policy.from_pretrained(folder, backbone=Patches())
-    weights.write_bytes(content)
-    path = folder / "policy.json"
-    description = json.loads(path.read_text())
-    path.write_text(json.dumps({**description, "format_version": 99}))
-    with pytest.raises(ValueError, match="format version 99"):
-        Policy.from_pretrained(folder, backbone=Patches())
-    description["config"]["main"]["width"] = 32
-    path.write_text(json.dumps(description))
-    with pytest.raises(ValueError, match="does not fit its config"):
-        Policy.from_pretrained(folder, backbone=Patches())
-
-
 def test_the_bundled_policy_acts():
     policy = Policy.from_pretrained("small")
     size = policy.backbone.spec.image_size
@@ -202,32 +154,3 @@ def test_the_bundled_policy_acts():
     actions = policy.act(seen)
     assert actions.shape == (2, 8, 7)
     assert np.abs(actions[0] - actions[1]).max() > 0
-
-
-def test_heads_of_actions_keep_a_normalisation_and_no_tokenizer(tmp_path):
-    config = HeadsConfig(kind="bins", main=SMALL, draft=None)
-    policy = TokenPolicy(make_parts(config, None), Patches())
-    policy.save_pretrained(tmp_path / "p")
-    assert {path.name for path in (tmp_path / "p").iterdir()} == {"policy.json", "weights.npz"}
-    loaded = TokenPolicy.from_pretrained(tmp_path / "p", backbone=Patches())
-    assert loaded.version == policy.version
-    np.testing.assert_array_equal(loaded.act(observe()), policy.act(observe()))
-
-
-@pytest.mark.parametrize("kind", ["tokens", "bins"])
-def test_policies_of_the_first_format_still_load(tmp_path, kind):
-    config = HeadsConfig(kind=kind, main=SMALL, draft=None, point_estimate="mode")
-    policy = TokenPolicy(make_parts(config, None), Patches())
-    folder = tmp_path / "p"
-    policy.save_pretrained(folder)
-    tokenizer().save_pretrained(folder / "tokenizer")
-    description = json.loads((folder / "policy.json").read_text())
-    del description["space"], description["backbone"]["options"], description["shape"]["horizon"]
-    del description["config"]["point_estimate"], description["shape"]["tokens"]
-    description["shape"]["codes"] = dataclasses.asdict(CodeShape.of(tokenizer()))
-    description["config"]["readout"] = "argmax"
-    old = json.dumps({**description, "format_version": 1})
-    (folder / "policy.json").write_text(old)
-    loaded = TokenPolicy.from_pretrained(folder, backbone=Patches())
-    assert loaded.parts.config == config
-    np.testing.assert_array_equal(loaded.act(observe()), policy.act(observe()))

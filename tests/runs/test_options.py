@@ -5,9 +5,8 @@ import json
 
 import pytest
 
-from rfsq_jax.runs.checks import NotInstalledError
-from rfsq_jax.runs.options import parse, parse_with_file, user_errors
-from rfsq_jax.runs.results import claim_folder, write_results
+from rfsq_jax.runs.options import parse, parse_with_file
+from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
 from tests.support.commands import refusal
 
@@ -78,27 +77,6 @@ def test_a_missing_or_wrong_config_file_is_named(tmp_path, capsys):
     assert "--config must be followed by a file name" in refused("--config")
     path = config_file(tmp_path, "def get_config():\n    return 3\n")
     assert refused("--config", path).endswith("test_options.Outer, got 3")
-
-
-def test_what_the_user_can_put_right_is_one_line(capsys):
-    for error in (ValueError("a\nb"), FileNotFoundError("a b"), NotInstalledError("a b")):
-        with pytest.raises(SystemExit) as ended, user_errors("eval.x"):
-            raise error
-        assert ended.value.code == 2
-        assert capsys.readouterr().err == "eval.x: a b\n"
-
-
-def test_our_own_mistakes_are_tracebacks():
-    for error in (TypeError, KeyError, AssertionError, RuntimeError, ImportError):
-        with pytest.raises(error), user_errors("eval.x"):
-            raise error
-
-
-def test_a_folder_belongs_to_one_config(tmp_path):
-    claim_folder(tmp_path, dataclasses.asdict(Outer()))
-    claim_folder(tmp_path, dataclasses.asdict(Outer()))
-    with pytest.raises(ValueError, match=r"inner\.steps: there 10, here 11"):
-        claim_folder(tmp_path, dataclasses.asdict(Outer(Inner(11))))
 
 
 def test_results_say_how_they_were_made(tmp_path):

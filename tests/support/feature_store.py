@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
-from rfsq_jax.features.shards import write_shard
-from rfsq_jax.features.store import MANIFEST, FeatureStore, Manifest
-from rfsq_jax.runs.files import write_json
+from rfsq_jax.features.manifest import Manifest, ShardEntry, write_manifest
+from rfsq_jax.features.shards import shard_hash, write_shard
+from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.tokenizers import ActionTokenizer
 
 SPEC = BackboneSpec(
@@ -44,7 +44,8 @@ def make_store(
         "held_out": np.arange(count) >= count - held_out,
         "instruction": np.zeros(count, np.int32),
     }
-    write_shard(folder / "shard-00000", features, columns)
+    shard = folder / "shard-00000"
+    write_shard(shard, features, columns)
     manifest = Manifest(
         backbone=spec.name,
         version=spec.version,
@@ -52,7 +53,7 @@ def make_store(
         action_statistics=tokenizer.normalization,
         dtype="float16",
         instructions=("do it",),
-        shards=("shard-00000",),
+        shards=(ShardEntry(shard.name, shard_hash(shard)),),
     )
-    write_json(folder / MANIFEST, manifest.to_dict())
+    write_manifest(folder, manifest)
     return FeatureStore.open(folder)

@@ -20,6 +20,7 @@ from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder.training import TrainingConfig, freeze
 from rfsq_jax.training.loop import LoopConfig
+from tests.support.descriptions import change
 
 pytestmark = pytest.mark.numerics
 
@@ -181,9 +182,7 @@ def test_damaged_description_is_named(tokenizer, tmp_path):
 def test_weights_of_another_config_are_refused(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "it")
     path = tmp_path / "it" / files.FOLDERS.description
-    description = json.loads(path.read_text())
-    description["config"]["hidden_dim"] = 32
-    path.write_text(json.dumps(description))
+    change(path, config={**json.loads(path.read_text())["config"], "hidden_dim": 32})
     with pytest.raises(ValueError, match=r"does not fit its config: params/.* expected shape"):
         ActionTokenizer.from_pretrained(tmp_path / "it")
 

@@ -17,7 +17,7 @@ from rfsq_jax.libero.demonstrations.hdf5 import read_demonstrations
 from rfsq_jax.libero.demonstrations.summary import describe
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.tasks import get_task
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 from tests.support.demonstrations import assert_same
 from tests.support.processes import is_running, kill_when, wait_until
 from train.demos import DemosConfig, claim, episode_shares, main

@@ -8,7 +8,8 @@ import pytest
 
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.policies import loading
-from rfsq_jax.policies.files import PolicyParts, load_policy, save_policy
+from rfsq_jax.policies.files import load_policy, save_policy
+from rfsq_jax.policies.parts import PolicyParts
 from tests.support.commands import refusal
 from tests.support.fakes import Patches
 from tests.support.feature_store import SPEC, make_store

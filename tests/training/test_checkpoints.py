@@ -1,10 +1,13 @@
 """Checkpoints: latest and best, and what happens when they do not fit or are damaged."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rfsq_jax.runs.json_files import sealed
 from rfsq_jax.training.checkpoints import Checkpoints
 
 
@@ -72,3 +75,25 @@ def test_an_unfinished_save_is_not_a_checkpoint(tmp_path):
     (tmp_path / "6.orbax-checkpoint-tmp").mkdir()
     with Checkpoints(tmp_path, "error") as checkpoints:
         assert checkpoints.latest_step == 5
+
+
+def test_changed_figures_and_arrays_are_noticed(tmp_path):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    path = tmp_path / "5" / "_CHECKPOINT_METADATA"
+    text = path.read_text()
+    path.write_text(text.replace('"error": 1.0', '"error": 0.5'))
+    with (
+        Checkpoints(tmp_path, "error") as checkpoints,
+        pytest.raises(ValueError, match=r"step 5 in .* is damaged \(its record is damaged"),
+    ):
+        _ = checkpoints.best_step
+    record = json.loads(text)["custom_metadata"]
+    record["crc32"] = dict.fromkeys(record["crc32"], 0)
+    metadata = {**json.loads(text), "custom_metadata": sealed(record)}
+    path.write_text(json.dumps(metadata))
+    with (
+        Checkpoints(tmp_path, "error") as checkpoints,
+        pytest.raises(ValueError, match=r"step 5 in .* is damaged \(its arrays: "),
+    ):
+        checkpoints.restore(5, state_of(1.0))

@@ -3,9 +3,11 @@
 import json
 import sys
 import types
+import warnings
 
 import pytest
 
+from rfsq_jax.runs.line_files import DamagedLineWarning
 from rfsq_jax.training.metrics import FileWriter, MetricWriter, open_writer
 
 
@@ -92,8 +94,21 @@ def test_a_resumed_curve_has_no_step_twice(tmp_path):
             writer.write(step, {"loss": 1.0 / step})
     with (tmp_path / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 40, "lo')
-    with FileWriter(tmp_path, step=20) as writer:
+    with pytest.warns(DamagedLineWarning, match=r"metrics\.jsonl, line 4 .* to its end"):
+        writer = FileWriter(tmp_path, step=20)
+    with writer:
         writer.write(30, {"loss": 0.5})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30]
     assert lines[-1]["loss"] == 0.5
+
+
+@pytest.mark.parametrize("damage", ["{broken", "[1]", "3", '{"step": NaN}', "\xff", '{"loss": 1}'])
+def test_a_damaged_curve_forbids_nothing(tmp_path, damage):
+    good = '{"step": 10, "loss": 0.5}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(f"{damage}\n{good}".encode("latin-1"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedLineWarning)
+        with FileWriter(tmp_path, step=20):
+            pass
+    assert (tmp_path / "metrics.jsonl").read_text() == good

@@ -34,8 +34,9 @@ from rfsq_jax.backbones.openvla.orbax_copy import (
     write_arrays,
     write_origin,
 )
-from rfsq_jax.runs.files import atomic_path
-from rfsq_jax.runs.options import parse, user_errors
+from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
+from rfsq_jax.runs.files import atomic_folder
+from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "rfsq_jax.backbones.openvla.convert"
@@ -56,6 +57,7 @@ class ConvertConfig:
     output: Path
 
 
+@command(COMMAND, STARTS_AGAIN)
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the copy and prints its size and how long it took."""
     config = parse(ConvertConfig, argv, command=COMMAND, description=__doc__)
@@ -80,8 +82,7 @@ def convert(folder: Path, output: Path) -> int:
         raise ValueError(f"output must not exist, got {output}")
     config = detect(folder)
     tensors = open_tensors(folder, config)
-    with atomic_path(output) as temporary:
-        temporary.mkdir()
+    with atomic_folder(output, own=()) as temporary:
         _copy_small_files(folder, temporary)
         write_arrays(temporary, _arrays(config, tensors))
         files = list_files(temporary)

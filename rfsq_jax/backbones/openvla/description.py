@@ -18,8 +18,8 @@ from rfsq_jax.backbones.openvla.config import (
     OpenVLAConfig,
     VitConfig,
 )
-from rfsq_jax.backbones.openvla.json_files import read_json_file
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.json_files import read_json
 
 FILE = "config.json"
 TOWERS: tuple[dict[str, VitConfig], dict[str, VitConfig]] = (
@@ -60,7 +60,7 @@ def read_description(folder: Path) -> OpenVLAConfig:
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing: {folder} is no checkpoint of OpenVLA")
-    table = read_json_file(path)
+    table = read_json(path)
     try:
         return parse_description(table)
     except ValueError as error:

@@ -22,7 +22,7 @@ from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import RULES, Leaf
 from rfsq_jax.parallel.sharding import spec_for
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import read_json, write_json
+from rfsq_jax.runs.json_files import read_json, write_json
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 from rfsq_jax.runs.weight_files import check_version
 

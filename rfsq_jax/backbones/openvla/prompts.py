@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
-from rfsq_jax.backbones.openvla.json_files import read_json_file
+from rfsq_jax.runs.json_files import read_json
 
 BOS, PAD, SPACE = 1, 32000, 29871
 PROMPT = "In: What action should the robot take to {}?\nOut:"
@@ -34,7 +34,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
       ValueError: if it is missing or damaged.
     """
     path = folder / "tokenizer.json"
-    read_json_file(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    read_json(path)
     try:
         return Tokenizer.from_file(str(path))
     # The library raises nothing narrower.

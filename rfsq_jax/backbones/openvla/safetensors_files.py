@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from rfsq_jax.backbones.openvla.json_files import parse_json, read_json_file
+from rfsq_jax.runs.json_files import parse_json
 
 MAX_HEADER = 100_000_000
 MAX_DIMENSIONS = 8
@@ -75,7 +75,7 @@ def open_sharded(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _read_places(index: Path) -> dict[str, str]:
-    table = read_json_file(index, "is no index of shards")
+    table = parse_json(index.read_bytes(), f"{index} is no index of shards: it")
     if not isinstance(table, dict):
         raise ValueError(f"{index} is no index of shards, got a {type(table).__name__}")
     places = table.get("weight_map")
@@ -95,7 +95,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
         if size < 8 or length > min(size - 8, MAX_HEADER):
             raise ValueError(f"{path} is cut short, or no safetensors file")
         raw = file.read(length)
-    header = parse_json(path, raw, "has a damaged header")
+    header = parse_json(raw, f"{path} has a damaged header: it")
     if not isinstance(header, dict):
         raise ValueError(f"{path} has a damaged header: it is no table")
     header.pop("__metadata__", None)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rfsq_jax.backbones.openvla.json_files import read_json_file
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.json_files import read_json
 
 FILE = "dataset_statistics.json"
 EPSILON = 1e-8
@@ -92,7 +92,9 @@ def data_sets(folder: Path) -> tuple[str, ...]:
 
 
 def _read_sets(path: Path) -> dict[str, Any]:
-    sets = read_json_file(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    sets = read_json(path)
     if not isinstance(sets, dict):
         raise ValueError(f"{path} is no table of statistics: {type(sets).__name__}")
     return sets

@@ -18,12 +18,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rfsq_jax.data.readers.hdf5_heaps import check_heaps
+from rfsq_jax.data.readers.hdf5_strings import check_strings
 
 MAX_STEPS = 100_000
 """Of an episode: 83 minutes at 20 Hz. Demonstrations of LIBERO have some hundreds."""
-MAX_BYTES = 2**31
-"""Of one array in memory: a thousand steps of images of 768 x 768."""
+MAX_BYTES = 2**29
+"""Of one array in memory: 2,700 steps of images of 256 x 256."""
 MAX_CHUNK_BYTES = 2**28
 MAX_RATIO = 1040
 """Deflate, the best of the filters below, makes at most 1032 bytes out of one."""
@@ -52,7 +52,7 @@ def open_hdf5(path: Path) -> Iterator[StoredGroup]:
     with _named(path, "it"):
         file = h5py.File(path, "r")
     with file:
-        yield StoredGroup(path, "", file, functools.cache(lambda: check_heaps(path)))
+        yield StoredGroup(path, "", file, functools.cache(functools.partial(check_strings, path)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,13 +63,13 @@ class StoredGroup:
       path: of the file.
       name: of the group, "" for the root.
       handle: what h5py has of it.
-      check_strings: looks, once, at what a string is read from.
+      check_strings: looks, once for each name, at what a string is read from.
     """
 
     path: Path
     name: str
     handle: h5py.Group
-    check_strings: Callable[[], None]
+    check_strings: Callable[[str], None]
 
     @property
     def file_size(self) -> int:
@@ -211,7 +211,7 @@ class StoredGroup:
             if not is_text and dtype.kind not in "biuf":
                 raise ValueError(f"it is of type {dtype}")
             if is_text:
-                self.check_strings()
+                self.check_strings(name)
             value: Any = self.handle.attrs[name]
             if is_text:
                 return value.decode() if isinstance(value, bytes) else _checked(value)

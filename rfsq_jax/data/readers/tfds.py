@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 
 FEATURES, INFO = "features.json", "dataset_info.json"
 MAX_NESTING = 20

@@ -7,8 +7,8 @@ from typing import Any
 
 from rfsq_jax.evaluation.protocol import current_names
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import read_json
 from rfsq_jax.runs.intervals import Paired, compare
+from rfsq_jax.runs.results import read_results
 from rfsq_jax.runs.terminal import format_table
 
 START = ("suite", "task", "trial", "initial_state", "placement_seed")
@@ -20,12 +20,12 @@ def read_run(path: Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: if there is none.
-      ValueError: if it is of another command, or had errors and so no rate.
+      ValueError: if it is damaged, of another command, or had errors and so no rate.
     """
     path = path / "results.json" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"expected a results.json of eval.libero, got nothing at {path}")
-    figures = read_json(path).get("figures", {})
+    figures = read_results(path)["figures"]
     if not figures.get("episodes"):
         raise ValueError(f"{path} must be of a run of eval.libero without errors, got no episodes")
     return figures

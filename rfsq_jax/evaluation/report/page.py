@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rfsq_jax.evaluation.report import charts
-from rfsq_jax.runs.files import atomic_path, read_json
+from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.results import read_results
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,9 +29,9 @@ def write_report(folder: Path) -> Path:
 
     Raises:
       FileNotFoundError: without results.json.
-      ValueError: if it names a film that is not within the folder.
+      ValueError: if it is damaged, or names a film that is not within the folder.
     """
-    results = read_json(folder / "results.json")
+    results = read_results(folder / "results.json")
     episodes = results["figures"].get("episodes", [])
     for each in episodes:
         for kind in ("video", "filmstrip"):

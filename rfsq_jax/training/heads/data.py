@@ -16,7 +16,7 @@ from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.files import read_json
+from rfsq_jax.runs.json_files import read_json
 from rfsq_jax.tokenizers.bins import to_bins
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.feeding import Feed

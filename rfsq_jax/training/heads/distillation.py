@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rfsq_jax.heads import network, proprio
-from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.trees import Params
 from rfsq_jax.training.feeding import Feed

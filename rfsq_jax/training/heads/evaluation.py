@@ -26,7 +26,7 @@ from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.prediction import Prediction, Predictor, of_draft
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.parallel.batching import pad_rows
-from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.heads.data import HeadsData, check_split

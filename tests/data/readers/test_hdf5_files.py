@@ -222,6 +222,18 @@ def test_a_heap_of_strings_that_never_ends_is_refused(tmp_path):
         read_hdf5(path)
 
 
+@pytest.mark.parametrize("length", [2**20 + 1, 2**31, 2**32 - 1])
+def test_a_string_that_declares_too_much_is_refused_before_memory_is_asked_for(tmp_path, length):
+    path = tmp_path / "task_demo.hdf5"
+    write_hdf5(path, [make_demonstration(0)])
+    content, told = path.read_bytes(), b"put the cube on the plate"
+    heap = content.index(b"GCOL\x01")
+    place = content.index(struct.pack("<IQ", len(told), heap))
+    path.write_bytes(content[:place] + struct.pack("<I", length) + content[place + 4 :])
+    with pytest.raises(ValueError, match=rf"must have at most 1048576 bytes, got {length}"):
+        read_demonstrations(path)
+
+
 def is_free(content: bytes, heap: int, at: int) -> bool:
     """Whether the rest of a heap of 4096 bytes, from `at` on, is said to be free."""
     return content[at : at + 16] == struct.pack("<HHIQ", 0, 0, 0, heap + 4096 - at)

@@ -16,6 +16,7 @@ import pytest
 from rfsq_jax.evaluation.log import EpisodeLog
 from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS
 from rfsq_jax.parallel.workers import Pool
+from rfsq_jax.runs.line_files import DamagedLineWarning
 from tests.support.evaluation import PROTOCOL, Fault, Pushes, Sums, evaluate, outcomes, trials_of
 from tests.support.processes import kill_when
 
@@ -171,9 +172,10 @@ def test_a_run_killed_outright_goes_on(expected, tmp_path):
     logged = log.read_text().count("\n")
     assert logged == 5
     played = []
-    records, errors, _ = evaluate(
-        tmp_path, trials_of(3, 10), watch=lambda pool, record: played.append(record.key)
-    )
+    with pytest.warns(DamagedLineWarning, match="line 6 .* not written to its end"):
+        records, errors, _ = evaluate(
+            tmp_path, trials_of(3, 10), watch=lambda pool, record: played.append(record.key)
+        )
     assert not errors
     assert outcomes(records) == expected
     assert len(played) == 30 - logged

@@ -1,6 +1,5 @@
 """The page of a run, read by a parser."""
 
-import json
 import re
 from html.parser import HTMLParser
 
@@ -9,6 +8,7 @@ import pytest
 from rfsq_jax.evaluation.report.charts import rate_bar, stacked_bar
 from rfsq_jax.evaluation.report.page import failures_to_show, report_page, write_report
 from rfsq_jax.runs.intervals import wilson
+from rfsq_jax.runs.json_files import sealed, write_json
 from tests.support.reports import EVIL, record, sample_results, sample_strips, with_errors
 
 LINKS = ("src", "href", "action", "data", "poster", "srcset", "xlink:href")
@@ -162,7 +162,7 @@ def test_tasks_take_turns_when_there_are_too_many_failures():
 
 
 def test_write_report_embeds_the_strips_that_are_there(tmp_path, results):
-    (tmp_path / "results.json").write_text(json.dumps(results))
+    write_json(tmp_path / "results.json", sealed(results))
     failed = [each for each in results["figures"]["episodes"] if not each["success"]]
     path = tmp_path / failed[0]["filmstrip"]
     path.parent.mkdir()

@@ -9,7 +9,7 @@ import pytest
 from rfsq_jax.heads import network, proprio
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.parallel import sharding
-from rfsq_jax.policies.files import PolicyParts
+from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.distillation import DraftTraining, distill, make_objective
