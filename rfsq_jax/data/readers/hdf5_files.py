@@ -121,7 +121,7 @@ class StoredGroup:
 
     def floats(self, name: str, shape: Shape) -> np.ndarray:
         """The values of an array as float32; numbers beyond it become inf."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return self.array(name, shape, "f").astype(np.float32)
 
     def attributes(self) -> dict[str, Any]:

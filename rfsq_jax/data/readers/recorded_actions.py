@@ -91,7 +91,7 @@ def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n 7"
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"{path}: {name} must be floating point, got {values.dtype}")
     # Numbers beyond float32 become inf, which is refused.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         actions = values.astype(np.float32)
     check_steps(name, actions, str(path), ACTION_DIM)
     if not len(values):

@@ -73,7 +73,7 @@ def convert_actions(
       ValueError: if the gripper is not as `fields` says; `source` is named.
     """
     # Numbers beyond float32 become inf, which an `Episode` refuses.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         translation = stored[:, :3] * np.float32(fields.metres / METRES_PER_ACTION)
     rotation = _rotation_vector(stored[:, 3:6] * fields.radians, fields) / RADIANS_PER_ACTION
     gripper = _gripper(stored[:, 6:], source, fields)
