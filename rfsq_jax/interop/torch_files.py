@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from rfsq_jax.interop.plain_pickle import load_plain
+from rfsq_jax.runs.files import require_file
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -55,9 +56,11 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     Tensors that share a storage share its memory here too.
 
     Raises:
+      FileNotFoundError: if there is no such file.
       ValueError: if the file is damaged, of another format, asks for anything but tensors, or holds
         something else than a dict of them.
     """
+    require_file(Path(path))
     content = Path(path).read_bytes()
     try:
         read = _read_zip if content.startswith(ZIP_START) else _read_legacy

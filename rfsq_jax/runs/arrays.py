@@ -22,6 +22,8 @@ from typing import IO
 
 import numpy as np
 
+from rfsq_jax.runs.files import require_file
+
 UNPACKED_BYTES = 2**28
 """What the compressed members of one file may unpack to, in all."""
 HEADER_BYTES = 10_000
@@ -73,6 +75,8 @@ def read_npz(
       ValueError: if it is damaged, holds something else, or is too large; file and member are
         named.
     """
+    if content is None:
+        require_file(Path(path))
     with Path(path).open("rb") if content is None else io.BytesIO(content) as stream:
         try:
             return _read_members(stream, most_bytes)
@@ -93,6 +97,7 @@ def read_npy(path: Path, *, mmap: bool = False) -> np.ndarray:
       FileNotFoundError: if there is no such file.
       ValueError: if it is damaged or holds something else; the file is named.
     """
+    require_file(Path(path))
     with Path(path).open("rb") as stream:
         try:
             size = os.fstat(stream.fileno()).st_size

@@ -109,14 +109,19 @@ def read_bounded(path: Path, most: int) -> bytes:
       ValueError: if it is no regular file, or larger.
     """
     path = Path(path)
-    if not path.is_file():
-        if os.path.lexists(path):
-            raise ValueError(f"{path} must be a regular file")
-        raise FileNotFoundError(f"no file at {path}")
+    require_file(path)
     size = path.stat().st_size
     if size > most:
         raise ValueError(f"{path} must have at most {most} bytes, got {size}")
     return path.read_bytes()
+
+
+def require_file(path: Path) -> None:
+    """Raises a FileNotFoundError if there is none, a ValueError if it is a folder or a pipe."""
+    if not path.is_file():
+        if os.path.lexists(path):
+            raise ValueError(f"{path} must be a regular file")
+        raise FileNotFoundError(f"no file at {path}")
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

@@ -233,6 +233,12 @@ def test_members_within_members_are_refused(tmp_path):
         read(tmp_path, whole[:end] + entry + tail)
 
 
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(ValueError, match=r"pipe\.pth must be a regular file"):
+        read_state_dict(tmp_path / "pipe.pth")
+
+
 def test_values_that_double_are_refused_at_once(tmp_path):
     inner = ()
     for _ in range(60):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import zipfile
@@ -167,3 +168,13 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path):
     for read in (read_npz, read_npy):
         with pytest.raises(FileNotFoundError, match="none"):
             read(tmp_path / "none")
+
+
+def test_folders_pipes_and_links_in_a_circle_are_no_files(tmp_path):
+    """To open a pipe that nobody writes to would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("pipe", "circle", "."):
+        for read in (read_npz, read_npy):
+            with pytest.raises(ValueError, match="must be a regular file"):
+                read(tmp_path / name)

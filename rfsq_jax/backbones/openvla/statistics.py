@@ -75,7 +75,7 @@ def read_statistics(folder: Path, key: str) -> Statistics:
     path = folder / FILE
     sets = _read_sets(path)
     names = [name for name in (key, f"{key}_no_noops") if name in sets]
-    require(bool(names), "key", f"one of {', '.join(sets)}", key)
+    require(bool(names), f"{path}: key", f"one of {', '.join(sets)}", key)
     try:
         return _parse(sets[names[0]])
     except ValueError as error:
