@@ -1,7 +1,8 @@
 """Pickles of plain data, read by a machine that knows the few opcodes such data needs.
 
 `pickle` runs whatever a file names, and even with its names restricted it can be made to allocate
-gigabytes or to change objects of the program. Here a name stands only for what the caller says.
+gigabytes or to change objects of the program. Here a name stands only for what the caller says, and
+time and memory grow no faster than the file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 PROTOCOL = 2
+MAX_NAME = 256
+FEW_KEYS, SMALL_KEY = 100, 2**31
+"""Of more keys than a few, whole numbers must be small: Python does not scatter the hashes of
+whole numbers, so that a file could choose large ones that all collide."""
 
 Names = Mapping[str, Any]
 """What "module.name" stands for: a constant, or a function that gets the tuple of arguments."""
@@ -80,8 +85,8 @@ class _Machine:
         return items
 
     def push_name(self) -> None:
-        lines = [self._stream.readline().decode("ascii").removesuffix("\n") for _ in range(2)]
-        name = ".".join(lines)
+        lines = [self._stream.readline(MAX_NAME).decode("ascii") for _ in range(2)]
+        name = ".".join(line.removesuffix("\n") for line in lines)
         if name not in self._names:
             raise ValueError(f"its pickle asks for {name}, which it may not use")
         self.push(self._names[name])
@@ -114,7 +119,11 @@ class _Machine:
         # Only these: a tuple's hash would follow it down through all that it holds.
         if len(keys) != len(values) or not all(isinstance(key, str | int) for key in keys):
             raise ValueError("its pickle has a dict whose keys are no names or numbers")
-        self._top(dict).update(zip(keys, values, strict=True))
+        target = self._top(dict)
+        many = len(target) + len(keys) > FEW_KEYS
+        if many and any(isinstance(key, int) and abs(key) >= SMALL_KEY for key in keys):
+            raise ValueError("its pickle has a dict of many keys with large numbers among them")
+        target.update(zip(keys, values, strict=True))
 
     def drop_attributes(self) -> None:
         """Attributes of a dict, such as the versions beside a state dict, are not kept."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,16 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 ZIP_START = b"PK\x03\x04"
 MAX_DIMENSIONS = 64
+_DAMAGE = (
+    ValueError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
 DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
@@ -52,7 +63,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         read = _read_zip if content.startswith(ZIP_START) else _read_legacy
         tree, storages = read(io.BytesIO(content))
         return _arrays(tree, storages)
-    except (ValueError, zipfile.BadZipFile, EOFError, OverflowError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is no state dict that can be read: {error}") from error
 
 
@@ -104,6 +115,7 @@ def _take(stream: io.BytesIO, storage: _Storage) -> np.ndarray:
 
 def _read_zip(stream: io.BytesIO) -> tuple[Any, dict[str, np.ndarray]]:
     with zipfile.ZipFile(stream) as archive:
+        _check_members(archive.infolist(), len(stream.getbuffer()))
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError(f"a zip of torch.save has one data.pkl, this has {len(pickles)}")
@@ -118,6 +130,13 @@ def _read_zip(stream: io.BytesIO) -> tuple[Any, dict[str, np.ndarray]]:
             key: _checked(storage, _member(archive, f"{root}data/{key}"), storage.size)
             for key, storage in claims.storages.items()
         }
+
+
+def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Members that lie within each other could be many times as large as the file."""
+    names = {each.filename for each in members}
+    if len(names) < len(members) or sum(each.file_size for each in members) > size:
+        raise ValueError(f"its {len(members)} members must be different ones within {size} bytes")
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -137,6 +156,8 @@ def _checked(storage: _Storage, raw: bytes, length: int) -> np.ndarray:
             f"storage {storage.key} should have {storage.size} elements in {storage.nbytes} bytes, "
             f"got {length} in {len(raw)}"
         )
+    if storage.dtype.kind == "b" and raw.strip(b"\0\1"):
+        raise ValueError(f"storage {storage.key} must hold booleans, got other bytes")
     return np.frombuffer(raw, storage.dtype)
 
 
@@ -170,10 +191,11 @@ def _tensor(arguments: tuple[Any, ...]) -> _Tensor:
         raise ValueError("a tensor must be a view of a storage")
     if not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise ValueError("a tensor's shape and strides must be tuples")
+    # Before they are looked through: many tensors may share one endless tuple.
+    if max(len(shape), len(strides)) > MAX_DIMENSIONS:
+        raise ValueError(f"a tensor must have at most {MAX_DIMENSIONS} axes, got {len(shape)}")
     if not _are_counts(offset, *shape, *strides) or len(shape) != len(strides):
         raise ValueError("a tensor's offset, shape and strides must be numbers of at least 0")
-    if len(shape) > MAX_DIMENSIONS:
-        raise ValueError(f"a tensor must have at most {MAX_DIMENSIONS} axes, got {len(shape)}")
     last = offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
     # The second bound stops a step of 0 from making terabytes out of one number.
     if math.prod(shape) and (last >= storage.size or math.prod(shape) > storage.size):

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from rfsq_jax.libero.install import quiet, require_simulator
+from rfsq_jax.runs.arrays import read_npz
 from rfsq_jax.runs.checks import require
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
@@ -146,13 +147,16 @@ def official_init_states(task: Task) -> Float[np.ndarray, "k s"]:
     """Reads the benchmark's stored initial states of `task`: float64 [50, S].
 
     Raises:
-      ValueError: if the benchmark ships none for this task.
+      ValueError: if the benchmark ships none for this task, or their file is damaged.
     """
     path = _benchmark_folder("init_states") / task.suite / f"{task.name}.pruned_init.npz"
     if not path.is_file():
         raise ValueError(f"the benchmark has no initial states for {task.suite}/{task.name}")
-    with np.load(path, allow_pickle=False) as stored:
-        return np.asarray(stored["states"], dtype=np.float64)
+    states = read_npz(path).get("states")
+    if states is None or states.ndim != 2 or states.dtype != np.float64:
+        got = "none" if states is None else f"{states.dtype} {states.shape}"
+        raise ValueError(f"{path} must hold states, float64 [K, S], got {got}")
+    return states
 
 
 def _make_task(suite: str, index: int, name: str, folder: Path, language: str) -> Task:

@@ -22,7 +22,7 @@ from typing import IO
 
 import numpy as np
 
-UNPACKED_BYTES = 2**30
+UNPACKED_BYTES = 2**28
 """What the compressed members of one file may unpack to, in all."""
 HEADER_BYTES = 10_000
 MAX_DIMENSIONS = 32

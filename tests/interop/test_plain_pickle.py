@@ -89,6 +89,44 @@ def test_a_few_bytes_take_no_gigabytes():
         tracemalloc.stop()
 
 
+def long(number: int) -> bytes:
+    """The opcode of a whole number of any size."""
+    content = pickle.encode_long(number)
+    return b"\x8a" + bytes([len(content)]) + content
+
+
+COLLIDING = 2**61 - 1
+"""Python's hashes of whole numbers are their remainders by this."""
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_dicts_built_to_collide_are_refused(one_by_one):
+    keys = [long(number * COLLIDING) for number in range(1, 102)]
+    few = b"}(" + b"".join(key + b"N" for key in keys[:100]) + b"u"
+    assert len(load_plain(io.BytesIO(START + few + b"."))) == 100
+    body = few + keys[100] + b"Ns" if one_by_one else b"}(" + b"N".join(keys) + b"Nu"
+    with pytest.raises(ValueError, match="many keys with large numbers among them"):
+        load_plain(io.BytesIO(START + body + b"."))
+
+
+def test_many_small_numbers_are_keys():
+    value = dict.fromkeys(range(-(2**31) + 1, 2**31, 2**16), True)
+    assert load_plain(io.BytesIO(pickle.dumps(value, protocol=2))) == value
+
+
+def test_a_name_without_end_is_not_read():
+    with pytest.raises(ValueError, match=r"asks for x{256}[.]x{256}, which it may not use"):
+        load_plain(io.BytesIO(START + b"c" + b"x" * 100_000))
+
+
+def test_values_that_double_take_no_time():
+    """What two references to the same value make is never followed."""
+    value = load_plain(io.BytesIO(START + b")" + b"q\x00h\x00\x86" * 1000 + b"."))
+    for _ in range(1000):
+        (value, other) = value
+        assert value is other
+
+
 def test_depth_is_no_limit():
     depth = 100_000
     value = load_plain(io.BytesIO(START + b"]" * depth + b"a" * (depth - 1) + b"."))

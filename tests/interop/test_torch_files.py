@@ -4,6 +4,7 @@ import collections
 import contextlib
 import io
 import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -215,6 +216,46 @@ def test_zips_of_other_kinds_are_refused(tmp_path):
     state = {"x": tensor("FloatStorage", "7", 4, 0, (4,), (1,))}
     with pytest.raises(ValueError, match="lacks archive/data/7"):
         read(tmp_path, zip_file(state, {"0": NUMBERS}))
+
+
+def test_members_within_members_are_refused(tmp_path):
+    whole = zip_file({"x": tensor("FloatStorage", "0", 4, 0, (4,), (1,))}, {"0": NUMBERS})
+    size = struct.pack("<II", 16, 16)
+    assert whole.count(size) == 2
+    with pytest.raises(ValueError, match=r"its 4 members must be different ones within \d+ bytes"):
+        read(tmp_path, whole.replace(size, struct.pack("<II", 2**31, 2**31)))
+    directory = whole.index(b"PK\x01\x02")
+    first = whole.index(b"PK\x01\x02", directory + 1)
+    entry, end = whole[directory:first], whole.index(b"PK\x05\x06")
+    count, length, start = 5, end - directory + len(entry), directory
+    tail = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, length, start, 0)
+    with pytest.raises(ValueError, match="its 5 members must be different ones"):
+        read(tmp_path, whole[:end] + entry + tail)
+
+
+def test_values_that_double_are_refused_at_once(tmp_path):
+    inner = ()
+    for _ in range(60):
+        inner = (inner, inner)
+    for state, message in ((inner, "got tuple"), ({"a": inner}, "got 'a' in it")):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path, legacy_file(state, {}))
+
+
+@pytest.mark.parametrize("axes", [(100_000, 1), (1, 100_000)], ids=str)
+def test_tuples_without_end_are_not_looked_through(tmp_path, axes):
+    claims = {"shape": (1,) * axes[0], "strides": ("x",) * axes[1]}
+    with pytest.raises(ValueError, match="at most 64 axes"):
+        read(tmp_path, one_tensor(legacy_file, claims))
+
+
+@FORMATS
+def test_bytes_that_are_no_booleans_are_refused(tmp_path, write):
+    state = {"x": tensor("BoolStorage", "0", 3, 0, (3,), (1,))}
+    found = read(tmp_path, write(state, {"0": np.array([0, 1, 1], "u1")}))
+    assert found["x"].tolist() == [False, True, True]
+    with pytest.raises(ValueError, match="storage 0 must hold booleans"):
+        read(tmp_path, write(state, {"0": np.array([0, 1, 2], "u1")}))
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["legacy", "zip"])

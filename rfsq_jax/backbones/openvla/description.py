@@ -6,7 +6,7 @@ vision towers are named by their timm ids only.
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rfsq_jax.backbones.openvla.config import (
     VitConfig,
 )
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.json_files import read_json
 
 FILE = "config.json"
 TOWERS: tuple[dict[str, VitConfig], dict[str, VitConfig]] = (
@@ -59,10 +60,7 @@ def read_description(folder: Path) -> OpenVLAConfig:
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing: {folder} is no checkpoint of OpenVLA")
-    try:
-        table = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    table = read_json(path)
     try:
         return parse_description(table)
     except ValueError as error:
@@ -105,7 +103,9 @@ def describe(config: OpenVLAConfig) -> dict[str, Any]:
 def _towers(ids: Any) -> tuple[VitConfig, VitConfig]:
     known = [" or ".join(tower) for tower in TOWERS]
     fits = isinstance(ids, list) and len(ids) == len(TOWERS)
-    fits = fits and all(name in tower for name, tower in zip(ids, TOWERS, strict=True))
+    fits = fits and all(
+        isinstance(name, str) and name in tower for name, tower in zip(ids, TOWERS, strict=True)
+    )
     require(fits, "timm_model_ids", f"[{known[0]}, {known[1]}]", ids)
     return TOWERS[0][ids[0]], TOWERS[1][ids[1]]
 
@@ -115,8 +115,8 @@ def _image_size(table: dict[str, Any]) -> int:
     if (
         not isinstance(sizes, list)
         or len(sizes) != 2
-        or type(sizes[0]) is not int
-        or sizes[0] != sizes[1]
+        or any(type(size) is not int for size in sizes)
+        or not 0 < sizes[0] == sizes[1]
     ):
         raise ValueError(f"image_sizes must be the same number twice, got {sizes!r}")
     return sizes[0]
@@ -152,7 +152,7 @@ def _rope_base(text: dict[str, Any], default: float) -> float:
 
 def _positive(table: dict[str, Any], name: str, default: float) -> float:
     value = table.get(name, default)
-    fits = type(value) in (int, float) and value > 0
+    fits = type(value) in (int, float) and 0 < value < math.inf
     require(fits, f"text_config.{name}", "a positive number", value)
     return float(value)
 

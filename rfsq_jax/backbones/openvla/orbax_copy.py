@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from orbax.checkpoint import v1 as ocp
 from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import RULES, Leaf
 from rfsq_jax.parallel.sharding import spec_for
+from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.json_files import read_json, write_json
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 from rfsq_jax.runs.weight_files import check_version
 
 FILE, ARRAYS = "parameters.json", "parameters"
 FORMAT_VERSION = 1
+DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
+"""What Orbax and TensorStore raise for files that are not as they wrote them."""
 CHUNK_BYTES = 2**26
 """Read at once; small enough that no host reads much more than its shards."""
 
@@ -63,12 +67,32 @@ def read_origin(folder: Path) -> Origin:
     """
     path = folder / FILE
     table = read_json(path)
+    require(isinstance(table, dict), str(path), "a table", table)
+    check_version(path, table, FORMAT_VERSION, "copy of OpenVLA")
     try:
-        check_version(path, table, FORMAT_VERSION, "copy of OpenVLA")
-        oft = None if table["oft"] is None else OFTConfig(**table["oft"])
-        return Origin(str(table["weights"]), oft, dict(table["files"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from error
+        return _origin(table)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _origin(table: dict[str, Any]) -> Origin:
+    weights, oft, files = (table.get(name) for name in ("weights", "oft", "files"))
+    if not isinstance(weights, str) or not re.fullmatch("[0-9a-f]{64}", weights):
+        raise ValueError(f"weights must be a sha256, got {weights!r:.80}")
+    if not isinstance(files, dict) or not files:
+        raise ValueError(f"files must be a table of sizes, got {files!r:.80}")
+    for name, size in files.items():
+        require(type(size) is int and size >= 0, f"files: {name}", "a number of bytes", size)
+    return Origin(weights, None if oft is None else _oft(oft), files)
+
+
+def _oft(table: Any) -> OFTConfig:
+    kinds = {each.name: type(each.default) for each in dataclasses.fields(OFTConfig)}
+    fits = isinstance(table, dict) and table.keys() == kinds.keys()
+    require(fits, "oft", f"null or a table of {', '.join(kinds)}", table)
+    for name, kind in kinds.items():
+        require(type(table[name]) is kind, f"oft.{name}", f"of type {kind.__name__}", table[name])
+    return OFTConfig(**table)
 
 
 def write_arrays(folder: Path, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -143,5 +167,5 @@ def _metadata(source: Path) -> Any:
 def _named(source: Path, work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except (ValueError, KeyError, OSError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{source} is damaged: {error}") from error

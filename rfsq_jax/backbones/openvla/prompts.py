@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
+from rfsq_jax.runs.json_files import read_json
+
 BOS, PAD, SPACE = 1, 32000, 29871
 PROMPT = "In: What action should the robot take to {}?\nOut:"
 EDGES = np.linspace(-1, 1, 256)
@@ -29,12 +31,17 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """Reads the checkpoint's own tokenizer.json.
 
     Raises:
-      ValueError: if it is missing.
+      ValueError: if it is missing or damaged.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ValueError(f"{path} is missing")
-    return Tokenizer.from_file(str(path))
+    read_json(path)
+    try:
+        return Tokenizer.from_file(str(path))
+    # The library raises nothing narrower.
+    except Exception as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def prompt_ids(tokenizer: Any, instruction: str) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from rfsq_jax.runs.json_files import parse_json
+
 MAX_HEADER = 100_000_000
+MAX_DIMENSIONS = 8
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 
 
@@ -29,7 +31,8 @@ def open_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a file by name; they lie in the file until they are read.
 
     Raises:
-      ValueError: if the file is damaged or cut short; the message names the tensors.
+      ValueError: if the file is damaged or cut short, or its tensors overlap or leave gaps; the
+        message names the tensors.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing")
@@ -41,6 +44,7 @@ def open_safetensors(path: Path) -> dict[str, np.ndarray]:
     cut = [f"{name} should end at byte {x.end}" for name, x in entries.items() if x.end > size]
     if cut:
         raise ValueError(f"{path} is cut short, at byte {size}: {'; '.join(cut)}")
+    _require_gapless(path, entries, start, size)
     content = np.memmap(path, np.uint8, "r")
     return {
         name: content[x.begin : x.end].view(x.dtype).reshape(x.shape) for name, x in entries.items()
@@ -71,15 +75,15 @@ def open_sharded(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _read_places(index: Path) -> dict[str, str]:
-    try:
-        places = json.loads(index.read_bytes())["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{index} is no index of shards: {error!r}") from error
+    table = parse_json(index.read_bytes(), f"{index} is no index of shards: it")
+    if not isinstance(table, dict):
+        raise ValueError(f"{index} is no index of shards, got a {type(table).__name__}")
+    places = table.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{index} must have a weight_map of names to files")
     for key, name in places.items():
         # A name with a folder in it could lead anywhere.
-        if not isinstance(name, str) or Path(name).name != name:
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
             raise ValueError(f"{index} must give a file name for {key}, got {name!r}")
     return places
 
@@ -91,10 +95,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
         if size < 8 or length > min(size - 8, MAX_HEADER):
             raise ValueError(f"{path} is cut short, or no safetensors file")
         raw = file.read(length)
-    try:
-        header = json.loads(raw)
-    except ValueError as error:
-        raise ValueError(f"{path} has a damaged header: {error}") from error
+    header = parse_json(raw, f"{path} has a damaged header: it")
     if not isinstance(header, dict):
         raise ValueError(f"{path} has a damaged header: it is no table")
     header.pop("__metadata__", None)
@@ -105,11 +106,26 @@ def _parse(path: Path, name: str, entry: Any, start: int) -> _Entry:
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {name} has a damaged entry {entry!r}") from error
-    if dtype not in DTYPES:
+        raise ValueError(f"{path}: {name} has a damaged entry {entry!r:.200}") from error
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"{path}: {name} must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if not all(type(value) is int and value >= 0 for value in (*shape, begin, end)):
-        raise ValueError(f"{path}: {name} has a damaged entry {entry!r}")
+    counts = all(type(value) is int and 0 <= value < 2**63 for value in (*shape, begin, end))
+    if not counts or 0 in shape or len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"{path}: {name} has a damaged entry {entry!r:.200}")
     if end - begin != math.prod(shape) * DTYPES[dtype].itemsize:
         raise ValueError(f"{path}: {name} of shape {shape} cannot have {end - begin} bytes")
     return _Entry(DTYPES[dtype], shape, start + begin, start + end)
+
+
+def _require_gapless(path: Path, entries: dict[str, _Entry], start: int, size: int) -> None:
+    """The format has every byte of the data in one tensor."""
+    place = start
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].begin):
+        if entry.begin != place:
+            raise ValueError(
+                f"{path}: {name} must begin where the tensor before it ends, at byte {place}, "
+                f"got {entry.begin}"
+            )
+        place = entry.end
+    if place != size:
+        raise ValueError(f"{path} must end with its last tensor, at byte {place}, got {size}")

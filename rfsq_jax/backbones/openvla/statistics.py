@@ -6,7 +6,6 @@ Axes: N samples · T steps · A action dims, the gripper last · D state dims.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.json_files import read_json
 
 FILE = "dataset_statistics.json"
 EPSILON = 1e-8
+MAX_DIMS = 1024
+MOST = 1e30
+"""In metres or radians, far beyond any; what is computed with it stays finite in float32."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,12 +74,12 @@ def read_statistics(folder: Path, key: str) -> Statistics:
     """
     path = folder / FILE
     sets = _read_sets(path)
+    names = [name for name in (key, f"{key}_no_noops") if name in sets]
+    require(bool(names), "key", f"one of {', '.join(sets)}", key)
     try:
-        names = [name for name in (key, f"{key}_no_noops") if name in sets]
-        require(bool(names), "key", f"one of {', '.join(sets)}", key)
         return _parse(sets[names[0]])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no table of statistics: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {names[0]}: {error}") from error
 
 
 def data_sets(folder: Path) -> tuple[str, ...]:
@@ -91,23 +94,47 @@ def data_sets(folder: Path) -> tuple[str, ...]:
 def _read_sets(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} is missing")
-    try:
-        sets = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    sets = read_json(path)
     if not isinstance(sets, dict):
         raise ValueError(f"{path} is no table of statistics: {type(sets).__name__}")
     return sets
 
 
-def _parse(entry: dict[str, Any]) -> Statistics:
-    action = entry["action"]
-    low, high = np.array(action["q01"], np.float64), np.array(action["q99"], np.float64)
-    mask = np.array(action.get("mask", [True] * (len(low) - 1) + [False]), bool)
-    require(low.shape == high.shape == mask.shape, "q01, q99, mask", "as long as each other", low)
-    state = entry.get("proprio", {"q01": [0.0], "q99": [0.0]})
-    state_low, state_high = (np.array(state[name], np.float64) for name in ("q01", "q99"))
-    # Checkpoints trained without the state have zeros.
-    if not (state_low.any() or state_high.any()):
-        return Statistics(low, high, mask, None, None)
-    return Statistics(low, high, mask, state_low, state_high)
+def _parse(entry: Any) -> Statistics:
+    low, high = _range(entry, "action")
+    mask = entry["action"].get("mask", [True] * (len(low) - 1) + [False])
+    if (
+        not isinstance(mask, list)
+        or len(mask) != len(low)
+        or any(type(each) is not bool for each in mask)
+    ):
+        raise ValueError(f"action.mask must be {len(low)} booleans, got {mask!r:.80}")
+    state_low = state_high = None
+    if "proprio" in entry:
+        state_low, state_high = _range(entry, "proprio")
+    # Checkpoints trained without the state have zeros, or nothing.
+    if state_low is not None and not (np.any(state_low) or np.any(state_high)):
+        state_low = state_high = None
+    return Statistics(low, high, np.array(mask, bool), state_low, state_high)
+
+
+def _range(entry: Any, part: str) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """The 1 % and 99 % quantiles of the actions or the state."""
+    table = entry.get(part) if isinstance(entry, dict) else None
+    if not isinstance(table, dict):
+        raise ValueError(f"{part} must be a table of statistics, got {table!r:.80}")
+    low, high = (_numbers(table, part, name) for name in ("q01", "q99"))
+    fits = len(low) == len(high) and bool((low <= high).all())
+    require(fits, f"{part}.q99", "as long as q01, and nowhere below it", high.tolist())
+    return low, high
+
+
+def _numbers(table: dict[str, Any], part: str, name: str) -> Float[np.ndarray, " n"]:
+    values = table.get(name)
+    if (
+        not isinstance(values, list)
+        or not 0 < len(values) <= MAX_DIMS
+        or not all(type(each) in (int, float) and abs(each) < MOST for each in values)
+    ):
+        raise ValueError(f"{part}.{name} must be 1 to {MAX_DIMS} numbers, got {values!r:.80}")
+    return np.array(values, np.float64)

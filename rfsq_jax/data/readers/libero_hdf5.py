@@ -19,13 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
-from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.episodes import STATE_DIM, Episode
+from rfsq_jax.data.readers.hdf5_files import StoredGroup, open_hdf5
 
 IMAGE_KEYS = {"agentview": "agentview_rgb", "robot0_eye_in_hand": "eye_in_hand_rgb"}
+ACTIONS, IMAGES = (None, None), (None, None, None, 3)
+DEMO = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 SCENE_PREFIX = re.compile(r"^.*SCENE\d+_")
 
 
@@ -42,11 +44,8 @@ def read_hdf5(path: Path, *, images: bool = False) -> list[Episode]:
     """
     path = Path(path)
     with open_demonstrations(path) as data:
-        instruction = _instruction(data, path)
-        return [
-            _read_episode(group, instruction, f"{path.name}/{name}", images)
-            for name, group in demo_groups(data, path)
-        ]
+        instruction = _instruction(data)
+        return [_read_episode(each, instruction, images) for each in demo_groups(data)]
 
 
 def read_frames(
@@ -65,79 +64,89 @@ def read_frames(
     """
     path = Path(path)
     with open_demonstrations(path) as data:
-        name, group = list(demo_groups(data, path))[place]
-        try:
-            return _read_images(_group(group, "obs"), frames)
-        except IndexError as error:
-            raise ValueError(
-                f"{path.name}/{name} must have images of all steps: {error}"
-            ) from error
+        groups = demo_groups(data)
+        if not 0 <= place < len(groups):
+            raise ValueError(f"{path} must have a demonstration {place}, got {len(groups)}")
+        steps = groups[place].array_shape("actions", ACTIONS, "f")[0]
+        if len(frames) and not (frames[0] >= 0 and frames[-1] < steps):
+            got = f"{frames[0]}..{frames[-1]}"
+            raise ValueError(f"{_source(groups[place])} must have steps {got}, got {steps} steps")
+        return _read_images(groups[place], steps, frames)
 
 
 @contextlib.contextmanager
-def open_demonstrations(path: Path) -> Iterator[h5py.Group]:
-    """Yields the group "data"; whatever HDF5 says of a damaged file becomes a ValueError."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no HDF5 file at {path}")
-    try:
-        with h5py.File(path, "r") as file:
-            yield _group(file, "data")
-    except (OSError, KeyError) as error:
-        raise ValueError(
-            f"{path} is damaged or not laid out like LIBERO's demonstrations: {error}"
-        ) from error
+def open_demonstrations(path: Path) -> Iterator[StoredGroup]:
+    """Yields the group "data".
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is damaged or has no such group.
+    """
+    with open_hdf5(path) as file:
+        yield file.group("data")
 
 
-def demo_groups(data: h5py.Group, path: Path) -> Iterator[tuple[str, h5py.Group]]:
-    """Yields name and group of every demonstration, in the order of their numbers."""
-    names = [str(name) for name in data if str(name).startswith("demo_")]
-    if not names:
-        raise ValueError(f"{path} must hold groups data/demo_<number>, got none")
-    for name in sorted(names, key=lambda name: int(name.removeprefix("demo_"))):
-        yield name, _group(data, name)
+def demo_groups(data: StoredGroup) -> list[StoredGroup]:
+    """Every demonstration, in the order of their numbers.
+
+    Raises:
+      ValueError: if there is none, or one has no number.
+    """
+    names = [name for name in data.names() if name.startswith("demo_")]
+    strange = [name for name in names if not DEMO.fullmatch(name)]
+    if strange or not names:
+        got = strange[0] if strange else "none"
+        raise ValueError(f"{data.path} must hold groups data/demo_<number>, got {got}")
+    names.sort(key=lambda name: int(name.removeprefix("demo_")))
+    return [data.group(name) for name in names]
 
 
-def read_array(parent: h5py.Group, name: str, rows: Any = ()) -> np.ndarray:
-    """Returns these rows of an array, all by default."""
-    item = parent[name]
-    if not isinstance(item, h5py.Dataset):
-        raise ValueError(f"{parent.file.filename}: {parent.name}/{name} must be an array")
-    return item[rows]
+def _source(group: StoredGroup) -> str:
+    """What a demonstration is called in messages and splits."""
+    return f"{group.path.name}/{group.name.removeprefix('data/')}"
 
 
-def _group(parent: h5py.Group, name: str) -> h5py.Group:
-    item = parent[name]
-    if not isinstance(item, h5py.Group):
-        raise ValueError(f"{parent.file.filename}: {parent.name}/{name} must be a group")
-    return item
-
-
-def _instruction(data: h5py.Group, path: Path) -> str:
+def _instruction(data: StoredGroup) -> str:
     """Ours is an attribute; for original files the benchmark takes it from the file's name."""
-    if "instruction" in data.attrs:
-        return str(data.attrs["instruction"])
-    words = SCENE_PREFIX.sub("", path.stem.removesuffix("_demo"))
+    if data.has_attribute("instruction"):
+        return data.text("instruction")
+    words = SCENE_PREFIX.sub("", data.path.stem.removesuffix("_demo"))
     return words.replace("_", " ")
 
 
-def _read_episode(group: h5py.Group, instruction: str, source: str, images: bool) -> Episode:
-    actions = read_array(group, "actions").astype(np.float32)
-    found = _read_images(_group(group, "obs")) if images else {}
-    return Episode(actions, _read_state(group), instruction, source, found or None)
+def _read_episode(group: StoredGroup, instruction: str, images: bool) -> Episode:
+    actions = group.floats("actions", ACTIONS)
+    found = _read_images(group, len(actions)) if images else {}
+    return Episode(actions, _read_state(group), instruction, _source(group), found or None)
 
 
-def _read_state(group: h5py.Group) -> Float32[np.ndarray, "n 8"]:
-    if "policy_states" in group:
-        return read_array(group, "policy_states")
-    sensors = [read_array(group, "obs/ee_states"), read_array(group, "obs/gripper_states")]
-    return np.concatenate(sensors, axis=1).astype(np.float32)
+def _read_state(group: StoredGroup) -> Float32[np.ndarray, "n 8"]:
+    if group.has("policy_states"):
+        return group.floats("policy_states", (None, STATE_DIM))
+    sensors = [
+        group.floats("obs/ee_states", (None, 6)),
+        group.floats("obs/gripper_states", (None, 2)),
+    ]
+    if len(sensors[0]) != len(sensors[1]):
+        counts = " and ".join(str(len(each)) for each in sensors)
+        raise ValueError(
+            f"{_source(group)}: ee_states and gripper_states must have as many steps, got {counts}"
+        )
+    return np.concatenate(sensors, axis=1)
 
 
 def _read_images(
-    observations: h5py.Group, frames: Any = ()
+    group: StoredGroup, steps: int, frames: Any = ()
 ) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
-    return {
-        camera: np.ascontiguousarray(read_array(observations, key, frames)[:, ::-1, ::-1])
-        for camera, key in IMAGE_KEYS.items()
-        if key in observations
-    }
+    observations, found = group.group("obs"), {}
+    for camera, key in IMAGE_KEYS.items():
+        if not observations.has(key):
+            continue
+        count = observations.array_shape(key, IMAGES, "u")[0]
+        if count != steps:
+            raise ValueError(
+                f"{_source(group)} must have images of all steps, {steps}, got {count} in {key}"
+            )
+        images = observations.array(key, IMAGES, "u", frames)
+        found[camera] = np.ascontiguousarray(images[:, ::-1, ::-1])
+    return found

@@ -3,21 +3,20 @@
 Conventions: those of `Episode`; an NPZ must have them already (gripper -1 open, +1 close, rotation
 vectors, deltas in the environment's units), and no-ops stay.
 
-Axes: N steps of an episode · A = 7 action dims.
+Axes: E episodes · N steps of an episode · A = 7 action dims.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from rfsq_jax.data.episodes import ACTION_DIM, check_steps
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
+from rfsq_jax.runs.arrays import read_npz
 
 BOUNDARIES = ("lengths", "episode_ends")
 
@@ -54,12 +53,7 @@ def _hdf5_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def _npz_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
-    try:
-        # A stream of our own: np.load leaves the file open where it refuses one that it opened.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole NPZ file of plain arrays: {error}") from error
+    arrays = read_npz(path)
     if not arrays:
         raise ValueError(f"{path}: expected actions, got an empty archive")
     if any(name in arrays for name in BOUNDARIES):
@@ -70,22 +64,36 @@ def _npz_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
 def _cut(path: Path, arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     if "actions" not in arrays:
         raise ValueError(f"{path}: expected an array 'actions', got {sorted(arrays)}")
-    actions, name = arrays["actions"], next(name for name in BOUNDARIES if name in arrays)
-    bounds = np.atleast_1d(arrays[name])
-    ends = np.cumsum(bounds) if name == "lengths" else bounds
-    rising = np.issubdtype(bounds.dtype, np.integer) and (np.diff(ends, prepend=0) > 0).all()
-    if not (rising and len(ends) and ends[-1] == len(actions)):
+    actions = _check(path, "actions", arrays["actions"])
+    name = next(name for name in BOUNDARIES if name in arrays)
+    ends = _ends(name, arrays[name])
+    rising = ends is not None and len(ends) > 0 and (np.diff(ends, prepend=0) > 0).all()
+    if ends is None or not rising or ends[-1] != len(actions):
         raise ValueError(
-            f"{path}: {name} must split {len(actions)} steps into episodes, got {bounds.tolist()}"
+            f"{path}: {name} must split {len(actions)} steps into episodes, "
+            f"got {arrays[name].ravel()[:20].tolist()}"
         )
     parts = np.split(actions, ends[:-1])
     return [(f"actions of episode {index}", part) for index, part in enumerate(parts)]
 
 
+def _ends(name: str, bounds: np.ndarray) -> Int64[np.ndarray, " e"] | None:
+    """The index after each episode's last step; None where the bounds are no such numbers."""
+    bounds = np.atleast_1d(bounds)
+    if bounds.ndim != 1 or bounds.dtype.kind not in "iu":
+        return None
+    # Unsigned numbers would wrap around where they fall.
+    signed = bounds.astype(np.int64)
+    return np.cumsum(signed) if name == "lengths" else signed
+
+
 def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n 7"]:
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"{path}: {name} must be floating point, got {values.dtype}")
-    check_steps(name, values, str(path), ACTION_DIM)
+    # Numbers beyond float32 become inf, which is refused.
+    with np.errstate(over="ignore", invalid="ignore"):
+        actions = values.astype(np.float32)
+    check_steps(name, actions, str(path), ACTION_DIM)
     if not len(values):
         raise ValueError(f"{path}: {name} must have shape [N, {ACTION_DIM}], got {values.shape}")
-    return values.astype(np.float32)
+    return actions

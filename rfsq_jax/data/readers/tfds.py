@@ -10,7 +10,9 @@ from typing import Any
 
 from rfsq_jax.runs.json_files import read_json
 
-_SHARD = re.compile(r".*\.tfrecord-(\d{5})-of-(\d{5})$")
+FEATURES, INFO = "features.json", "dataset_info.json"
+MAX_NESTING = 20
+_SPLIT = re.compile(r"\w[\w.+-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +44,11 @@ def find_shards(folder: Path, split: str, widths: Mapping[str, int | None]) -> l
 
     Raises:
       FileNotFoundError: if the folder or one of its files does not exist.
-      ValueError: if the folder has no such split, or other fields.
+      ValueError: if the folder has no such split, other fields or other files, or is damaged.
     """
     _check_features(folder, widths)
     counts = _shard_lengths(folder, split)
-    paths = sorted(folder.glob(f"*-{split}.tfrecord-*"))
-    numbers = {int(found[1]): path for path in paths if (found := _SHARD.match(path.name))}
+    numbers = _numbered(folder, split, len(counts))
     missing = sorted(set(range(len(counts))) - numbers.keys())
     if missing:
         raise FileNotFoundError(
@@ -57,39 +58,85 @@ def find_shards(folder: Path, split: str, widths: Mapping[str, int | None]) -> l
     return [Shard(numbers[number], count) for number, count in enumerate(counts)]
 
 
+def _numbered(folder: Path, split: str, count: int) -> dict[int, Path]:
+    """The files of a split by their numbers; all must be of one data set of `count` files."""
+    name = re.compile(rf"(.*)-{re.escape(split)}\.tfrecord-(\d{{5}})-of-(\d{{5}})")
+    found = [(match, path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
+    found.sort(key=lambda pair: pair[1])
+    of = {(match[1], int(match[3])) for match, _ in found}
+    if len(of) > 1 or (of and of.pop()[1] != count):
+        names = ", ".join(path.name for _, path in found[:4])
+        raise ValueError(
+            f"{folder} must hold {count} .tfrecord files of the split {split!r}, as {INFO} says, "
+            f"all of one data set; got {len(found)}: {names}"
+        )
+    numbers = {int(match[2]): path for match, path in found}
+    if numbers and max(numbers) >= count:
+        raise ValueError(f"{numbers[max(numbers)]} must have a number below {count}")
+    return numbers
+
+
 def _shard_lengths(folder: Path, split: str) -> list[int]:
-    path = folder / "dataset_info.json"
-    splits = {each["name"]: each["shardLengths"] for each in _read(path).get("splits", [])}
-    if split not in splits:
-        known = ", ".join(splits) or "none"
+    path = folder / INFO
+    splits = _member(_read(path), "splits", list, path)
+    lengths: dict[str, list[int]] = {}
+    for each in splits:
+        name = _member(each, "name", str, path)
+        if not _SPLIT.fullmatch(name) or name in lengths:
+            raise ValueError(f"{path}: splits must each have a name of its own, got {name!r}")
+        lengths[name] = [_count(each, path) for each in _member(each, "shardLengths", list, path)]
+    if split not in lengths:
+        known = ", ".join(lengths) or "none"
         raise ValueError(f"split must be one that {path} has ({known}), got {split!r}")
-    return [int(each) for each in splits[split]]
+    return lengths[split]
+
+
+def _count(value: Any, path: Path) -> int:
+    if not isinstance(value, str | int) or not re.fullmatch(r"[0-9]{1,9}", str(value)):
+        raise ValueError(f"{path}: shardLengths must be numbers of episodes, got {value!r:.80}")
+    return int(value)
 
 
 def _check_features(folder: Path, widths: Mapping[str, int | None]) -> None:
-    path = folder / "features.json"
-    declared = dict(_leaves(_read(path)))
+    path = folder / FEATURES
+    declared = dict(_leaves(_read(path), path))
     for name, width in widths.items():
         if name not in declared:
             known = ", ".join(sorted(each for each in declared if each.startswith("steps/")))
             raise ValueError(f"{path} must have the field {name}, got {known or 'none'}")
-        shape = declared[name].get("tensor", {}).get("shape", {}).get("dimensions", [])
-        if width is not None and shape != [str(width)]:
-            raise ValueError(f"{path}: {name} must have shape [{width}], got {shape}")
+        if width is not None:
+            tensor = _member(declared[name], "tensor", dict, path)
+            shape = _member(_member(tensor, "shape", dict, path), "dimensions", list, path)
+            if shape != [str(width)]:
+                raise ValueError(f"{path}: {name} must have shape [{width}], got {shape!r:.80}")
 
 
-def _leaves(feature: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _leaves(feature: Any, path: Path, name: str = "") -> Iterator[tuple[str, Any]]:
     """The fields of a nested description; a sequence adds no name of its own."""
-    if "sequence" in feature:
-        yield from _leaves(feature["sequence"]["feature"], name)
-    elif "featuresDict" in feature:
-        for key, part in feature["featuresDict"]["features"].items():
-            yield from _leaves(part, f"{name}/{key}" if name else key)
-    else:
-        yield name, feature
+    pending = [(feature, name, 0)]
+    while pending:
+        feature, name, depth = pending.pop()
+        if depth > MAX_NESTING or not isinstance(feature, dict):
+            raise ValueError(f"{path}: {name or 'it'} must describe a field, got {feature!r:.80}")
+        if "sequence" in feature:
+            inner = _member(_member(feature, "sequence", dict, path), "feature", dict, path)
+            pending.append((inner, name, depth + 1))
+        elif "featuresDict" in feature:
+            parts = _member(_member(feature, "featuresDict", dict, path), "features", dict, path)
+            prefix = f"{name}/" if name else ""
+            pending += [(part, prefix + key, depth + 1) for key, part in parts.items()]
+        else:
+            yield name, feature
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _member(table: Any, key: str, kind: type, path: Path) -> Any:
+    value = table.get(key) if isinstance(table, dict) else None
+    if not isinstance(value, kind):
+        raise ValueError(f"{path}: {key} must be a {kind.__name__}, got {value!r:.80}")
+    return value
+
+
+def _read(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"an RLDS folder must hold {path.name}; there is no {path}")
     return read_json(path)

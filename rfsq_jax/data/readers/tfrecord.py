@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,11 @@ from jaxtyping import Float32, Int64
 
 Feature = list[bytes] | Float32[np.ndarray, " _"] | Int64[np.ndarray, " _"]
 
+Content = memoryview | int | bytes
+"""Of a field: a message or list as a view, a varint as an int, a number of fixed width as bytes."""
+
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
+_EMPTY = memoryview(b"")
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
@@ -52,6 +57,7 @@ def read_record(path: Path, place: int) -> bytes:
             size = _read_length(stream, path, before)
             if size is None:
                 raise IndexError(f"{path} must have a record {place}, got only {before} records")
+            _require_room(stream, size, path, before)
             stream.seek(size + _FOOTER.size, 1)
         size = _read_length(stream, path, place)
         if size is None:
@@ -71,8 +77,10 @@ def parse_example(data: bytes) -> dict[str, Feature]:
             continue
         for _, entry in _fields(_message(features)):
             parts = dict(_fields(_message(entry)))
-            name = bytes(_message(parts.get(1, memoryview(b"")))).decode()
-            found[name] = _feature(_message(parts.get(2, memoryview(b""))))
+            name = bytes(_message(parts.get(1, _EMPTY))).decode()
+            if name in found:
+                raise ValueError(f"expected a tf.train.Example, got two lists {name!r}")
+            found[name] = _feature(_message(parts.get(2, _EMPTY)))
     return found
 
 
@@ -96,12 +104,17 @@ def _read_length(stream: BinaryIO, path: Path, place: int) -> int | None:
 
 
 def _read_data(stream: BinaryIO, size: int, path: Path, place: int) -> bytes:
+    _require_room(stream, size, path, place)
     data, footer = stream.read(size), stream.read(_FOOTER.size)
-    if len(data) < size or len(footer) < _FOOTER.size:
-        raise ValueError(f"{path}: record {place} is cut short")
     if _checksum(data) != _FOOTER.unpack(footer)[0]:
         raise ValueError(f"{path}: record {place} is damaged: its data has another checksum")
     return data
+
+
+def _require_room(stream: BinaryIO, size: int, path: Path, place: int) -> None:
+    """Nothing is asked for that the file is too short for."""
+    if size + _FOOTER.size > os.fstat(stream.fileno()).st_size - stream.tell():
+        raise ValueError(f"{path}: record {place} is cut short: it should have {size} bytes")
 
 
 def _checksum(data: bytes) -> int:
@@ -124,25 +137,26 @@ def _feature(message: memoryview) -> Feature:
         if number == 1:
             return [bytes(_message(value)) for value in values]
         if number == 2:
-            parts = [np.frombuffer(_message(value), "<f4") for value in values]
+            parts = [np.frombuffer(_floats(value), "<f4") for value in values]
             return np.concatenate([np.empty(0, np.float32), *parts])
         if number == 3:
             return np.asarray([each for value in values for each in _integers(value)], np.int64)
     return []
 
 
-def _integers(value: memoryview | int) -> Iterator[int]:
+def _integers(value: Content) -> Iterator[int]:
     """Varints are unsigned on the wire; negative numbers come as their two's complement."""
     place = 0
     unsigned = [value] if isinstance(value, int) else []
-    while not isinstance(value, int) and place < len(value):
-        number, place = _varint(value, place)
+    packed = _EMPTY if isinstance(value, int) else _message(value)
+    while place < len(packed):
+        number, place = _varint(packed, place)
         unsigned.append(number)
     return (each - (1 << 64) if each >> 63 else each for each in unsigned)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Field numbers and contents of a message: an int for a varint, else the bytes."""
+def _fields(message: memoryview) -> Iterator[tuple[int, Content]]:
+    """Field numbers and contents of a message."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
@@ -159,7 +173,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             raise ValueError(f"expected a tf.train.Example, got a field of wire type {kind}")
         if place + size > len(message):
             raise ValueError("expected a tf.train.Example, got a message that is cut short")
-        yield key >> 3, message[place : place + size]
+        content = message[place : place + size]
+        yield key >> 3, content if kind == _DELIMITED else bytes(content)
         place += size
 
 
@@ -172,10 +187,19 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         place, shift = place + 1, shift + 7
         if byte < 0x80:
-            return value, place
+            break
+    if value >> 64:
+        raise ValueError("expected a tf.train.Example, got a number of more than 64 bits")
+    return value, place
 
 
-def _message(value: memoryview | int) -> memoryview:
-    if isinstance(value, int):
+def _message(value: Content) -> memoryview:
+    if not isinstance(value, memoryview):
         raise ValueError("expected a tf.train.Example, got a number where a message belongs")
+    return value
+
+
+def _floats(value: Content) -> memoryview | bytes:
+    if isinstance(value, int) or len(value) % 4 or (isinstance(value, bytes) and len(value) != 4):
+        raise ValueError("expected a tf.train.Example, got other numbers where floats belong")
     return value

@@ -29,10 +29,15 @@ def write_report(folder: Path) -> Path:
 
     Raises:
       FileNotFoundError: without results.json.
-      ValueError: if it is damaged.
+      ValueError: if it is damaged, or names a film that is not within the folder.
     """
     results = read_results(folder / "results.json")
-    shown = failures_to_show(results["figures"].get("episodes", []))
+    episodes = results["figures"].get("episodes", [])
+    for each in episodes:
+        for kind in ("video", "filmstrip"):
+            if each[kind] is not None:
+                _within(folder, each[kind])
+    shown = failures_to_show(episodes)
     path = folder / "report.html"
     with atomic_path(path) as temporary:
         temporary.write_text(report_page(results, read_strips(folder, shown)), encoding="utf-8")
@@ -84,9 +89,29 @@ def failures_to_show(episodes: Sequence[Figures], most: int = MOST_STRIPS) -> li
 
 
 def read_strips(folder: Path, episodes: Sequence[Figures]) -> dict[str, str]:
-    """Filmstrips as data URIs by their paths; one that was removed since is left out."""
-    paths = [each["filmstrip"] for each in episodes if (folder / each["filmstrip"]).is_file()]
-    return {path: data_uri((folder / path).read_bytes()) for path in paths}
+    """Filmstrips as data URIs by their paths; one that was removed since is left out.
+
+    Raises:
+      ValueError: if a path leads out of the folder.
+    """
+    files = {each["filmstrip"]: _within(folder, each["filmstrip"]) for each in episodes}
+    return {name: data_uri(path.read_bytes()) for name, path in files.items() if path.is_file()}
+
+
+def _within(folder: Path, name: Any) -> Path:
+    """The file that a name stands for, links followed: a page is shown to others."""
+    try:
+        path = (folder / name).resolve()
+        if not Path(name).is_absolute() and path.is_relative_to(folder.resolve()):
+            return path
+        reason = "it leads elsewhere"
+    # No name, a byte that no name has, or links in a circle.
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        reason = str(error)
+    raise ValueError(
+        f"{folder / 'results.json'}: films must lie within the run's folder, got {name!r:.200}: "
+        f"{reason}"
+    )
 
 
 def data_uri(jpeg: bytes) -> str:

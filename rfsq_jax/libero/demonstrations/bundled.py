@@ -11,21 +11,38 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.resources.abc
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from rfsq_jax.data.episodes import Episode
+from rfsq_jax.data.episodes import ACTION_DIM, STATE_DIM, Episode
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration
 from rfsq_jax.libero.lattice import from_counts, to_counts
 from rfsq_jax.libero.tasks import Start
+from rfsq_jax.runs.arrays import read_npz
 from rfsq_jax.runs.files import atomic_path
 
 FORMAT_VERSION = 1
+COLUMNS: dict[str, tuple[type[np.generic], tuple[int | None, ...]]] = {
+    "format_version": (np.int32, ()),
+    "suite": (np.str_, ()),
+    "task_index": (np.int32, (None,)),
+    "task_name": (np.str_, (None,)),
+    "instruction": (np.str_, (None,)),
+    "seed": (np.int64, (None,)),
+    "length": (np.int32, (None,)),
+    "state_size": (np.int32, (None,)),
+    "num_fixtures": (np.int32, (None,)),
+    "actions": (np.int16, (None, ACTION_DIM)),
+    "disturbance": (np.int16, (None, ACTION_DIM)),
+    "state": (np.float32, (None, STATE_DIM)),
+    "start_state": (np.float64, (None,)),
+    "fixtures": (np.float64, (None, 7)),
+    "final_state": (np.float64, (None,)),
+}
+"""Types and shapes of the arrays; None stands for any length."""
 
 
 def load_bundled(suite: str) -> list[Episode]:
@@ -80,16 +97,31 @@ def read_bundle(path: Path) -> list[Demonstration]:
     Raises:
       ValueError: if it is damaged, or of another format version.
     """
-    try:
-        # np.load would leave a damaged file that it opened itself open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable bundle: {error}") from error
-    version = int(arrays.get("format_version", -1))
+    arrays = read_npz(path)
+    _check(path, arrays, ("format_version",))
+    version = int(arrays["format_version"])
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version}")
-    return _unpack(arrays)
+    _check(path, arrays, COLUMNS)
+    try:
+        return _unpack(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole bundle: {error}") from error
+
+
+def _check(path: Path, arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> None:
+    for name in names:
+        kind, shape = COLUMNS[name]
+        found = arrays.get(name)
+        if found is None or not np.issubdtype(found.dtype, kind) or not _fits(found.shape, shape):
+            got = "none" if found is None else f"{found.dtype} {found.shape}"
+            raise ValueError(f"{path}: {name} must be {kind.__name__} {shape}, got {got}")
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(
+        size is None or size == there for there, size in zip(found, wanted, strict=True)
+    )
 
 
 def _pack(suite: str, demonstrations: Sequence[Demonstration]) -> dict[str, np.ndarray]:
@@ -117,6 +149,10 @@ def _pack(suite: str, demonstrations: Sequence[Demonstration]) -> dict[str, np.n
 
 def _unpack(arrays: dict[str, np.ndarray]) -> list[Demonstration]:
     steps, sizes, fixtures = arrays["length"], arrays["state_size"], arrays["num_fixtures"]
+    per_episode = ("task_index", "task_name", "instruction", "seed", "state_size", "num_fixtures")
+    counts = {name: len(arrays[name]) for name in per_episode}
+    if set(counts.values()) != {len(steps)}:
+        raise ValueError(f"its {len(steps)} episodes must each have one of {counts}")
     actions = _cut(from_counts(arrays["actions"]), steps)
     executed = _cut(from_counts(arrays["actions"] + arrays["disturbance"]), steps)
     states = _cut(arrays["state"], steps)
@@ -140,8 +176,8 @@ def _unpack(arrays: dict[str, np.ndarray]) -> list[Demonstration]:
 
 
 def _cut(flat: np.ndarray, lengths: Int[np.ndarray, " e"]) -> list[np.ndarray]:
-    if lengths.sum() != len(flat):
-        raise ValueError(f"lengths must add up to {len(flat)} rows, got {int(lengths.sum())}")
+    if (lengths < 0).any() or lengths.sum() != len(flat):
+        raise ValueError(f"lengths must add up to {len(flat)} rows, got {lengths.tolist()}")
     return np.split(flat, np.cumsum(lengths)[:-1])
 
 

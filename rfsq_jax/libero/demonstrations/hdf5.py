@@ -14,12 +14,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from rfsq_jax.data.readers.libero_hdf5 import (
-    IMAGE_KEYS,
-    demo_groups,
-    open_demonstrations,
-    read_array,
-)
+from rfsq_jax.data.episodes import ACTION_DIM, STATE_DIM, check_steps
+from rfsq_jax.data.readers.hdf5_copy import copy_group
+from rfsq_jax.data.readers.hdf5_files import StoredGroup
+from rfsq_jax.data.readers.libero_hdf5 import IMAGE_KEYS, demo_groups, open_demonstrations
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
 from rfsq_jax.libero.sensors import axis_angle_from_quaternion
 from rfsq_jax.libero.tasks import Start
@@ -35,9 +33,9 @@ def read_demonstrations(path: Path) -> list[Demonstration]:
     """
     path = Path(path)
     with open_demonstrations(path) as data:
-        if "suite" not in data.attrs:
+        if not data.has_attribute("suite"):
             raise ValueError(f"{path} must be written by train.demos to be replayed; it is not")
-        return [_read_demonstration(data, group) for _, group in demo_groups(data, path)]
+        return [_read_demonstration(data, group) for group in demo_groups(data)]
 
 
 def write_hdf5(path: Path, demonstrations: Sequence[Demonstration]) -> None:
@@ -74,17 +72,22 @@ def merge_hdf5(path: Path, parts: Sequence[Path], *, attempts: int) -> None:
         total = 0
         for part in parts:
             with open_demonstrations(part) as source:
-                data.attrs.update(source.attrs)
-                for _, group in demo_groups(source, part):
-                    total += int(np.asarray(group.attrs["num_samples"]))
-                    source.copy(group, data, name=f"demo_{len(data)}")
+                data.attrs.update(source.attributes())
+                for group in demo_groups(source):
+                    total += group.number("num_samples")
+                    copy_group(group, data.create_group(f"demo_{len(data)}"))
         data.attrs.update(num_demos=len(data), total=total, attempts=attempts)
 
 
 def read_attempts(path: Path) -> int:
-    """Returns how many episodes were tried for a file that `merge_hdf5` wrote."""
+    """Returns how many episodes were tried for a file that `merge_hdf5` wrote.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is damaged, or does not say.
+    """
     with open_demonstrations(Path(path)) as data:
-        return int(np.asarray(data.attrs["attempts"]))
+        return data.number("attempts")
 
 
 def _write_attributes(data: h5py.Group, demonstrations: Sequence[Demonstration]) -> None:
@@ -148,18 +151,23 @@ def _observations(trace: Trace) -> dict[str, np.ndarray]:
     }
 
 
-def _read_demonstration(data: h5py.Group, group: h5py.Group) -> Demonstration:
-    attributes = {name: np.asarray(value) for name, value in group.attrs.items()}
+def _read_demonstration(data: StoredGroup, group: StoredGroup) -> Demonstration:
+    actions = group.floats("actions", (None, ACTION_DIM))
+    steps = len(actions)
+    executed = group.floats("executed_actions", (steps, ACTION_DIM))
+    check_steps("executed_actions", executed, f"{group.path}: {group.name}", ACTION_DIM)
+    start_state = group.vector("start_state", (None,))
+    fixtures = group.vector("fixtures", (None, 7))
     return Demonstration(
-        suite=str(data.attrs["suite"]),
-        task_index=int(np.asarray(data.attrs["task_index"])),
-        task_name=str(data.attrs["task_name"]),
-        instruction=str(data.attrs["instruction"]),
-        start=Start(attributes["start_state"], attributes["fixtures"], int(attributes["seed"])),
-        actions=read_array(group, "actions").astype(np.float32),
-        executed=read_array(group, "executed_actions").astype(np.float32),
-        state=read_array(group, "policy_states"),
-        final_state=attributes["final_state"],
+        suite=data.text("suite"),
+        task_index=data.number("task_index"),
+        task_name=data.text("task_name"),
+        instruction=data.text("instruction"),
+        start=Start(start_state, fixtures, group.number("seed")),
+        actions=actions,
+        executed=executed,
+        state=group.floats("policy_states", (steps, STATE_DIM)),
+        final_state=group.vector("final_state", start_state.shape),
         # Files of the first version have none: there the expert did everything.
-        handover=int(attributes.get("handover", np.zeros((), int))),
+        handover=group.number("handover") if group.has_attribute("handover") else 0,
     )

@@ -121,3 +121,46 @@ def test_damaged_copies_are_named(copy: Path, tmp_path: Path) -> None:
     note.write_text(json.dumps(json.loads(note.read_text()) | {"format_version": 99}))
     with pytest.raises(ValueError, match="format version 99"):
         load(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": 3}, "weights must be a sha256, got 3"),
+        ({"weights": "../else"}, "weights must be a sha256"),
+        ({"files": []}, r"files must be a table of sizes, got \[\]"),
+        ({"files": {"a": "1"}}, "files: a must be a number of bytes, got '1'"),
+        ({"oft": {"horizon": 8}}, "oft must be null or a table of horizon"),
+        ({"oft": 1}, "oft must be null or a table of horizon"),
+        (
+            {"oft": {**dataclasses.asdict(OFTConfig()), "horizon": 8.5}},
+            "oft.horizon must be of type int",
+        ),
+        (
+            {"oft": {**dataclasses.asdict(OFTConfig()), "proprio": 1}},
+            "oft.proprio must be of type bool",
+        ),
+        (
+            {"oft": {**dataclasses.asdict(OFTConfig()), "horizon": -1}},
+            "horizon must be at least 1",
+        ),
+    ],
+)
+def test_an_origin_that_is_none_is_named(tmp_path: Path, changes: Any, message: str) -> None:
+    origin = orbax_copy.Origin("0" * 64, TINY_OFT.oft, {"a": 1})
+    orbax_copy.write_origin(tmp_path, origin)
+    path = tmp_path / orbax_copy.FILE
+    assert orbax_copy.read_origin(tmp_path) == origin
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ValueError, match=rf"parameters\.json is damaged: .*{message}"):
+        orbax_copy.read_origin(tmp_path)
+
+
+def test_damaged_metadata_of_arrays_are_named(copy: Path, tmp_path: Path) -> None:
+    """Of the same size, so that only reading tells."""
+    copy = shutil.copytree(copy, tmp_path / "copy")
+    for path in (copy / orbax_copy.ARRAYS).rglob("*"):
+        if path.is_file() and path.stat().st_size <= 2**16:
+            path.write_bytes(b"[" * path.stat().st_size)
+    with pytest.raises(ValueError, match=r"parameters is damaged: .+"):
+        load(copy)

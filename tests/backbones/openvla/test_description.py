@@ -136,3 +136,30 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         (tmp_path / FILE).write_text(text)
         with pytest.raises(ValueError, match=r"config\.json.*(damaged|must be a table)"):
             read_description(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"timm_model_ids": [["x"], {}]}, "timm_model_ids must be"),
+        ({"image_sizes": [0, 0]}, r"image_sizes must be .* got \[0, 0\]"),
+        ({"image_sizes": [224, 224.0]}, r"image_sizes must be .* got \[224, 224.0\]"),
+        ({"image_sizes": [True, True]}, "image_sizes must be"),
+        (
+            {"text_config": {"model_type": "llama", "rms_norm_eps": 1e999}},
+            "numbers must be finite, got Infinity",
+        ),
+        ({"text_config": {"model_type": "llama", "hidden_size": True}}, "hidden_size must be"),
+    ],
+)
+def test_values_of_other_types_are_named(tmp_path: Path, changes: Any, message: str) -> None:
+    (tmp_path / FILE).write_text(json.dumps(PUBLISHED | changes))
+    with pytest.raises(ValueError, match=rf"config\.json.*{message}"):
+        read_description(tmp_path)
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"[" * 100_000, b'{"a": 1, "a": 2}', b""])
+def test_files_that_are_no_json_are_named(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / FILE).write_bytes(raw)
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON: .+"):
+        read_description(tmp_path)

@@ -51,6 +51,21 @@ def test_what_the_library_writes_comes_back(tmp_path: Path) -> None:
         ({"x": entry(shape=[2, 3])}, r"x of shape \(2, 3\) cannot have 16 bytes"),
         ({"x": entry(shape=[-2, -2])}, "x has a damaged entry"),
         ({"x": entry(data_offsets=[-16, 0])}, "x has a damaged entry"),
+        (b"\xff{}", "damaged header: it is not valid JSON: 'utf-8' codec"),
+        (b"[" * 100_000, "damaged header: it is not valid JSON: maximum recursion"),
+        (b'{"x": 1, "x": 2}', "damaged header: .* key 'x' is given twice"),
+        (b'{"x": NaN}', "damaged header: .* must be finite, got NaN"),
+        (b'{"x": ' + b"9" * 5000 + b"}", "damaged header: .*Exceeds the limit"),
+        ({"x": entry(dtype=["F32"])}, "x must be one of F32"),
+        ({"x": entry(shape="22")}, "x has a damaged entry"),
+        ({"x": entry(shape=[True, 4])}, "x has a damaged entry"),
+        ({"x": entry(shape=[0, 4], data_offsets=[0, 0])}, "x has a damaged entry"),
+        ({"x": entry(shape=[1] * 9 + [4])}, "x has a damaged entry"),
+        ({"x": entry(shape=[2**32, 2**32, 4])}, r"x of shape .* cannot have 16 bytes"),
+        ({"x": entry(shape=[2**63, 4])}, "x has a damaged entry"),
+        ({"x": entry(), "y": entry()}, r"y must begin .* at byte (\d+), got (?!\1)"),
+        ({"x": entry(shape=[2], data_offsets=[8, 16])}, "x must begin where the tensor before"),
+        ({"x": entry(shape=[2], data_offsets=[0, 8])}, r"must end with its last tensor, at byte"),
         ({"x": entry(data_offsets=[4, 20])}, r"cut short, at byte \d+: x should end at byte \d+"),
     ],
 )
@@ -80,7 +95,15 @@ def test_one_file_needs_no_index(tmp_path: Path) -> None:
     [
         ("{", "is no index of shards"),
         ("[]", "is no index of shards"),
-        ("{}", "is no index of shards: KeyError"),
+        ("{}", "must have a weight_map"),
+        (b"\xff", "is no index of shards: .*'utf-8' codec"),
+        ("[" * 100_000, "is no index of shards: .*maximum recursion"),
+        (
+            '{"weight_map": {"x": "a", "x": "b"}}',
+            "is no index of shards: .* key 'x' is given twice",
+        ),
+        ({"x": "../a"}, r"must give a file name for x, got '\.\./a'"),
+        ({"x": ".."}, r"must give a file name for x, got '\.\.'"),
         ({}, "must have a weight_map"),
         ({"x": 1}, "must give a file name for x, got 1"),
         ({"x": "a", "y": "a", "lost": "a"}, r"does not fit its shards: lost not in a$"),
@@ -91,8 +114,10 @@ def test_one_file_needs_no_index(tmp_path: Path) -> None:
 )
 def test_an_index_that_does_not_fit_is_named(tmp_path: Path, index: Any, message: str) -> None:
     for name in ("a", "b"):
-        write(tmp_path / name, {"x": entry(), "y": entry()})
-    text = index if isinstance(index, str) else json.dumps({"weight_map": index})
-    (tmp_path / "model.safetensors.index.json").write_text(text)
+        header = {"x": entry(), "y": entry(data_offsets=[16, 32])}
+        write(tmp_path / name, header, bytes(32))
+    text = index if isinstance(index, str | bytes) else json.dumps({"weight_map": index})
+    raw = text.encode() if isinstance(text, str) else text
+    (tmp_path / "model.safetensors.index.json").write_bytes(raw)
     with pytest.raises(ValueError, match=message):
         open_sharded(tmp_path)

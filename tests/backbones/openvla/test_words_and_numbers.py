@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,59 @@ def test_actions_are_restored(tmp_path: Path) -> None:
         read.normalize_state(np.zeros((1, 8)))
     with pytest.raises(ValueError, match="one of libero_spatial_no_noops"):
         statistics.read_statistics(tmp_path, "libero_goal")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (3, "action must be a table of statistics, got None"),
+        ({"action": [1]}, r"action must be a table of statistics, got \[1\]"),
+        ({"action": {"q99": [1.0]}}, "action.q01 must be 1 to 1024 numbers, got None"),
+        ({"action": {"q01": []}}, r"action.q01 must be 1 to 1024 numbers, got \[\]"),
+        ({"action": {"q01": ["a"]}}, r"action.q01 must be 1 to 1024 numbers, got \['a'\]"),
+        ({"action": {"q01": [[1.0]]}}, r"action.q01 must be 1 to 1024 numbers, got \[\[1.0\]\]"),
+        ({"action": {"q01": [True]}}, r"action.q01 must be 1 to 1024 numbers, got \[True\]"),
+        ({"action": {"q01": [1e300]}}, "action.q01 must be 1 to 1024 numbers"),
+        (
+            {"action": {"q01": [1.0], "q99": [0.0]}},
+            "action.q99 must be as long as q01, and nowhere",
+        ),
+        ({"action": {"q01": [0], "q99": [1, 2]}}, "action.q99 must be as long as q01"),
+        ({"action": {"q01": [0], "q99": [1], "mask": 1}}, "action.mask must be 1 booleans, got 1"),
+        ({"action": {"q01": [0], "q99": [1], "mask": []}}, "action.mask must be 1 booleans"),
+        ({"action": {"q01": [0], "q99": [1], "mask": [1]}}, "action.mask must be 1 booleans"),
+        ({"action": {"q01": [0], "q99": [1]}, "proprio": 3}, "proprio must be a table"),
+    ],
+)
+def test_statistics_that_are_none_are_named(tmp_path: Path, entry: Any, message: str) -> None:
+    (tmp_path / statistics.FILE).write_text(json.dumps({"libero_spatial": entry}))
+    with pytest.raises(ValueError, match=rf"dataset_statistics\.json: libero_spatial: {message}"):
+        statistics.read_statistics(tmp_path, "libero_spatial")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\xff", "is not valid JSON: 'utf-8' codec"),
+        (b"[" * 100_000, "is not valid JSON: maximum recursion"),
+        (b'{"x": 1, "x": 2}', "is not valid JSON: key 'x' is given twice"),
+        (b'{"x": Infinity}', "is not valid JSON: numbers must be finite, got Infinity"),
+        (b"[]", "is no table of statistics: list"),
+    ],
+)
+def test_a_file_of_statistics_that_is_none_is_named(
+    tmp_path: Path, raw: bytes, message: str
+) -> None:
+    (tmp_path / statistics.FILE).write_bytes(raw)
+    with pytest.raises(ValueError, match=rf"dataset_statistics\.json {message}"):
+        statistics.data_sets(tmp_path)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"\xff", b'{"model": {"type": "x"}}'])
+def test_a_damaged_tokenizer_is_named(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"tokenizer\.json is (damaged|not valid JSON): .+"):
+        prompts.read_tokenizer(tmp_path)
 
 
 def test_states_are_normalised_and_clipped(tmp_path: Path) -> None:

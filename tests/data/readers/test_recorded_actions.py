@@ -93,18 +93,42 @@ def test_pickled_objects_are_refused(tmp_path):
         (np.zeros((0, 7)), r"shape \[N, 7\], got \(0, 7\)"),
         (np.zeros((5, 7), int), "floating point, got int64"),
         (np.full((5, 7), np.nan), "finite, got NaN or inf at step 0"),
+        (np.full((5, 7), 1e300), "finite, got NaN or inf at step 0"),
+        (np.full((5, 7), "0"), "floating point, got <U1"),
     ],
 )
 def test_arrays_that_are_no_actions_are_refused(tmp_path, values, message):
     np.savez(tmp_path / "bad.npz", first=values)
     with pytest.raises(ValueError, match=f"first must (have|be) {message}"):
         read_actions(tmp_path / "bad.npz")
+    np.savez(tmp_path / "bad.npz", actions=values, lengths=[5])
+    with pytest.raises(ValueError, match=f"actions must (have|be) {message}"):
+        read_actions(tmp_path / "bad.npz")
 
 
-@pytest.mark.parametrize("lengths", [[3, 3], [3, 8], [11, -1], [0, 10], [], [5.0, 5.0]])
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        *([3, 3], [3, 8], [11, -1], [0, 10], [], [5.0, 5.0], [[5, 5]], [True] * 10, ["10"]),
+        np.array([5, 2**64 - 2, 7], np.uint64),
+    ],
+)
 def test_lengths_that_do_not_split_the_steps_are_refused(tmp_path, lengths):
     np.savez(tmp_path / "bad.npz", actions=np.zeros((10, 7)), lengths=lengths)
     with pytest.raises(ValueError, match="lengths must split 10 steps into episodes"):
+        read_actions(tmp_path / "bad.npz")
+
+
+def test_ends_that_fall_are_refused(tmp_path):
+    ends = np.array([5, 3, 10], np.uint64)
+    np.savez(tmp_path / "bad.npz", actions=np.zeros((10, 7)), episode_ends=ends)
+    with pytest.raises(ValueError, match=r"bad.npz: episode_ends must split 10 steps"):
+        read_actions(tmp_path / "bad.npz")
+
+
+def test_lengths_of_what_are_no_steps_are_refused(tmp_path):
+    np.savez(tmp_path / "bad.npz", actions=np.zeros(()), lengths=[1])
+    with pytest.raises(ValueError, match=r"bad.npz: actions must have shape \[N, 7\], got \(\)"):
         read_actions(tmp_path / "bad.npz")
 
 

@@ -133,6 +133,8 @@ def test_a_gripper_of_another_convention_is_refused(tmp_path):
         ({"steps/observation/state": []}, "state must hold 6 x 8 float32, got 0 values"),
         ({"steps/observation/state": [0.5] * 40}, "state must hold 6 x 8 float32, got 40 values"),
         ({"steps/observation/state": [np.nan] * 48}, "state must be finite, got NaN or inf"),
+        ({"steps/action": []}, "steps/action must hold N x 7 float32, got 0 values"),
+        ({"steps/language_instruction": [b"\xff"] * 6}, r"instruction must be UTF-8, got b'\\xff'"),
         ({"steps/language_instruction": [b"go"] * 5}, "must hold 6 entries, one per step, got 5"),
         ({"steps/observation/image": [b"\x89PNG"] * 6}, "image of step 0 cannot be decoded"),
         ({"steps/observation/wrist_image": []}, "wrist_image must hold 6 entries, .* got 0"),
@@ -141,6 +143,23 @@ def test_a_gripper_of_another_convention_is_refused(tmp_path):
 def test_a_damaged_record_is_named(tmp_path, changes, message):
     with pytest.raises(ValueError, match=f"tfrecord-00000-of-00001/0: .*{message}"):
         read_rlds(write_one(tmp_path, **changes), images=True)
+
+
+def test_pictures_of_several_sizes_are_named(tmp_path):
+    pictures = [encode_picture(np.zeros((size, 4, 3), np.uint8)) for size in (4, 4, 4, 4, 4, 5)]
+    folder = write_one(tmp_path, **{"steps/observation/image": pictures})
+    with pytest.raises(ValueError, match=r"/0: image must have images of one size, got"):
+        read_rlds(folder, images=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "frame", "message"),
+    [(1, 0, "must have a record 1, got only 1"), (0, 6, "must have a step 6, got 6 steps")],
+)
+def test_places_and_steps_that_are_not_there_are_named(tmp_path, place, frame, message):
+    write_one(tmp_path)
+    with pytest.raises(ValueError, match=rf"00000-of-00001.* {message}"):
+        read_frames(tmp_path / FILE, place, np.array([0, frame]))
 
 
 def test_bytes_that_are_no_example_are_named(tmp_path):

@@ -6,11 +6,17 @@ import sys
 
 import numpy as np
 import pytest
+from google_crc32c import value as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rfsq_jax.data.readers.tfrecord import parse_example, read_record, read_records
 from tests.support.rlds_folders import encode_example, write_records
+
+
+def masked_crc32c(data: bytes) -> int:
+    checksum = crc32c(data)
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @given(records=st.lists(st.binary(max_size=200), max_size=5))
@@ -98,6 +104,48 @@ def test_a_length_is_believed_only_with_its_checksum(file):
     file.write_bytes(b"\x89PNG\r\n\x1a\n and so on, and so on")
     with pytest.raises(ValueError, match="record 0 is damaged: its length"):
         list(read_records(file))
+
+
+@pytest.mark.parametrize("size", [31, 2**40, 2**60, 2**64 - 1])
+def test_a_length_beyond_the_file_is_refused_before_it_is_read(file, size):
+    """Its checksum may be right all the same."""
+    length = struct.pack("<Q", size)
+    file.write_bytes(length + struct.pack("<I", masked_crc32c(length)) + bytes(34))
+    for read in (lambda: list(read_records(file)), lambda: read_record(file, 1)):
+        with pytest.raises(ValueError, match=rf"record 0 is cut short: it should have {size}"):
+            read()
+
+
+def field(number, content, kind=2):
+    """A protobuf field: a message or list, unless it is of another wire type."""
+    return bytes([number << 3 | kind]) + (bytes([len(content)]) if kind == 2 else b"") + content
+
+
+def one_list(content, name=b"f"):
+    """An Example of one feature."""
+    return field(1, field(1, field(1, name) + field(2, content)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (one_list(field(3, field(1, b"\xff" * 9 + b"\x02", kind=0))), "more than 64 bits"),
+        (one_list(field(3, field(1, b"\xff" * 9 + b"\x7f"))), "more than 64 bits"),
+        (one_list(field(3, field(1, b"\xff" * 11))), "number that does not end"),
+        (one_list(field(3, field(1, bytes(8), kind=1))), "number where a message belongs"),
+        (one_list(field(2, field(1, bytes(8), kind=1))), "other numbers where floats belong"),
+        (one_list(field(2, field(1, b"\x01", kind=0))), "other numbers where floats belong"),
+        (one_list(field(2, field(1, bytes(7)))), "other numbers where floats belong"),
+        (one_list(field(1, field(1, b"\x01", kind=0))), "number where a message belongs"),
+        (one_list(field(1, field(1, b"", kind=3))), "field of wire type 3"),
+        (one_list(field(1, field(1, b"a")), name=b"\xff"), "can't decode byte"),
+        (field(1, one_list(b"")[2:] * 2), "two lists 'f'"),
+        (field(1, b"\x01", kind=0), "number where a message belongs"),
+    ],
+)
+def test_messages_of_other_kinds_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        parse_example(data)
 
 
 def test_a_missing_file_is_named(tmp_path):
