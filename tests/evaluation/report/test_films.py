@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rfsq_jax.evaluation.report.page import read_strips, write_report
+from rfsq_jax.runs.json_files import sealed, write_json
 from tests.support.reports import sample_results
 
 OUTSIDE = ["../secret.jpg", "{folder}/../secret.jpg", "videos/../../secret.jpg", "link.jpg",
@@ -34,7 +34,7 @@ def test_films_outside_are_refused(folder: Path, kind: str, name: Any) -> None:
     results = sample_results()
     failed = next(each for each in results["figures"]["episodes"] if not each["success"])
     failed[kind] = name
-    (folder / "results.json").write_text(json.dumps(results))
+    write_json(folder / "results.json", sealed(results))
     with pytest.raises(ValueError, match=r"results\.json: films must lie within the run's folder"):
         write_report(folder)
     assert not (folder / "report.html").exists()
