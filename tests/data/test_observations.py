@@ -64,8 +64,12 @@ def test_bad_instructions_are_named(instructions, error, message):
         (states(3), ValueError, r"shape \[2, 8\], got \(3, 8\)"),
         (states()[:, :7], ValueError, r"shape \[2, 8\], got \(2, 7\)"),
         (states()[0], ValueError, r"shape \[2, 8\], got \(8,\)"),
-        (states() * np.nan, ValueError, "finite, got .*nan.* in sample 0"),
-        (np.diag([0.0, np.inf])[:, [0] * 7 + [1]], ValueError, "finite, got .*inf.* in sample 1"),
+        (states() * np.nan, ValueError, "finite as float32, got .*nan.* in sample 0"),
+        (
+            np.diag([0.0, np.inf])[:, [0] * 7 + [1]],
+            ValueError,
+            "finite as float32, .*inf.* in sample 1",
+        ),
     ],
 )
 def test_bad_states_are_named(state, error, message):
