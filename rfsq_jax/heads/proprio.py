@@ -45,8 +45,9 @@ def check(statistics: ProprioStatistics) -> None:
     for name, values in statistics._asdict().items():
         found = as_floats(values, f"state.{name}")
         require(found.shape == (STATE_DIM,), f"state.{name}", f"of {STATE_DIM} values", found.shape)
-    least = float(np.min(statistics.std))
-    require(least >= SMALLEST_STD, "state.std", f"at least {SMALLEST_STD:g}", least)
+    least = np.min(statistics.std)
+    fits = bool(least >= np.float32(SMALLEST_STD))
+    require(fits, "state.std", f"at least {SMALLEST_STD:g}", float(least))
 
 
 def normalize(
