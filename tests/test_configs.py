@@ -49,21 +49,23 @@ from train.draft import DraftRun
 
 DEPTH = Depth(tokens=3, width=4, image_tokens=2)
 HERE = Path()
+FAST = FastConfig(scale=10.0, clip_coefficients=False, coefficient_range=(-1, 1), mean_tokens=2.0)
+CODES = CodeShape(horizon=2, dim=3, num_layers=4, num_levels=5)
 CONFIGS: tuple[Any, ...] = (
     ActionGroup("joint"),
     AutoencoderConfig(),
     AutoencoderRun(),
     AveragedTraining(),
     BinConfig(2),
-    CodeShape(horizon=2, dim=3, num_layers=4, num_levels=5),
+    CODES,
     DEPTH,
     DemosConfig(),
     DraftRun(),
     DraftTraining(),
     EpisodeRules(),
     EvaluationProtocol(execute=1),
-    FastConfig(coefficient_range=(-1, 1), mean_tokens=2.0),
-    FastOptions(),
+    FAST,
+    FastOptions(10.0, False),
     FeaturesRun(),
     HeadsConfig(),
     HeadsLoss(),
@@ -123,9 +125,6 @@ def test_no_field_takes_another_type(config, unchecked_types):
 
 ConfigOfParts = (HeadsTraining,)
 """Configs whose own fields are other configs."""
-
-CODES = CodeShape(horizon=2, dim=3, num_layers=4, num_levels=5)
-FAST = FastConfig(coefficient_range=(-1, 1), mean_tokens=2.0)
 
 
 @pytest.mark.parametrize(

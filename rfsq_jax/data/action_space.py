@@ -28,6 +28,10 @@ class Bounds:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        low, high = len(self.low), len(self.high)
+        require(low == high > 0, "low and high", "of one length", (low, high))
+
     @classmethod
     def of(cls, bounds: Normalization | ActionRange) -> Bounds:
         """Of arrays [A]."""

@@ -141,7 +141,8 @@ def check_num_layers(num_layers: Any, given: int) -> int:
 
 def require_vectors(z: Shaped[Array, "..."]) -> None:
     """Raises a ValueError unless there is something to measure."""
-    require(z.size > 0, "z", "at least one vector", f"shape {z.shape}")
+    if not z.size:
+        raise ValueError(f"z must hold at least one vector, got shape {z.shape}")
 
 
 def require_codes(config: RFSQConfig, codes: Shaped[Array | np.ndarray, "..."]) -> None:

@@ -88,4 +88,5 @@ def type_of(values: Shaped[np.ndarray, "..."]) -> str:
     """What an array holds, for errors."""
     if values.dtype != object:
         return values.dtype.name
-    return type(values.flat[0]).__name__ if values.size else "object"
+    kinds = sorted({type(each).__name__ for each in values.flat})
+    return " and ".join(kinds) or "object"

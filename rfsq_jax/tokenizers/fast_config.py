@@ -29,8 +29,8 @@ class FastOptions:
       clip_coefficients: clip them to the alphabet's ends, where the default is an error.
     """
 
-    scale: float = 10.0
-    clip_coefficients: bool = False
+    scale: float
+    clip_coefficients: bool
 
     def __post_init__(self) -> None:
         require_types(self)

@@ -23,7 +23,7 @@ from rfsq_jax.rfsq.layers import AnyArray, step_size
 from rfsq_jax.runs.canonical import canonical
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.records import parse_record
-from rfsq_jax.runs.trees import Params, require_finite
+from rfsq_jax.runs.trees import Params, flatten, require_finite
 from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
@@ -138,6 +138,8 @@ class StepTokenizer(ActionTokenizer):
     ) -> StepTokenizer:
         """The inverse of `config_dict` and `arrays`."""
         sizes = parse_record(AutoencoderConfig, dict(config), "config")
+        missing = sorted(flatten(canonical(sizes)).keys() - flatten(config).keys())
+        require(not missing, "config", "whole", f"no {', '.join(missing)}")
         params, state = jax.eval_shape(lambda: autoencoder.init(sizes, jax.random.key(0)))
         wanted = {"params": params, "quantizer": state._asdict()}
         check_shapes(WEIGHTS, wanted, dict(arrays))
