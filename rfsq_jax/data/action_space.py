@@ -125,8 +125,8 @@ class Normalization:
         """The inverse of `to_dict`.
 
         Raises:
-          ValueError: if a key is missing or of another type, or low is not below high; it begins
-            with `where`.
+          ValueError: if a key is missing or of another type, which is said of `where`; or if low is
+            not below high.
         """
         return cls(**parse_record(Bounds, dict(values), where).arrays)
 

@@ -68,9 +68,8 @@ class ActionSpec:
     def __post_init__(self) -> None:
         require_types(self)
         require(len(self.groups) > 0, "groups", "at least one", self.groups)
-        require(
-            self.action_dim <= MAX_SIZE, "groups", f"of at most {MAX_SIZE} dims", self.action_dim
-        )
+        dims = self.action_dim
+        require(dims <= MAX_SIZE, "groups", f"of at most {MAX_SIZE} dims", dims)
 
     @classmethod
     def default(cls, action_dim: int) -> ActionSpec:

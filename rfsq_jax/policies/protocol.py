@@ -108,7 +108,9 @@ class Policy(abc.ABC):
         """Finite chunks -> float32 that the robot takes."""
 
     def _require_finite(self, chunks: np.ndarray) -> None:
-        bad = np.flatnonzero(~np.isfinite(chunks).all(axis=(1, 2)))
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(chunks.astype(np.float32))
+        bad = np.flatnonzero(~finite.all(axis=(1, 2)))
         if len(bad):
             raise FloatingPointError(
                 f"actions of a {self.kind} policy must be finite, got NaN or inf for sample "
