@@ -68,9 +68,9 @@ class SmallConfig(BackboneOptions):
 
     def __post_init__(self) -> None:
         require_types(self)
+        fits = self.resolution >= 32 and self.resolution % 32 == 0
+        require(fits, "resolution", "a positive multiple of 32", self.resolution)
         require_range(self, 32, MAX_RESOLUTION, "resolution")
-        whole = self.resolution % 32 == 0
-        require(whole, "resolution", "a positive multiple of 32", self.resolution)
         ordered = 1 <= self.early_stage < self.final_stage <= len(efficientnet.STAGES)
         stages = (self.early_stage, self.final_stage)
         require(ordered, "early_stage, final_stage", "ascending in 1..7", stages)
