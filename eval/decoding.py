@@ -34,6 +34,7 @@ from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
@@ -65,6 +66,7 @@ class DecodingConfig(PolicyOptions):
     output: Path = Path("runs/decoding")
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "rows", "batch_size", "rounds", "calls")
         require(self.max_excess >= 0, "max_excess", "0 or more", self.max_excess)
 

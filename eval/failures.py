@@ -28,6 +28,7 @@ from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import read_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
@@ -48,6 +49,7 @@ class FailuresConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "workers")
 
 

@@ -15,6 +15,7 @@ from rfsq_jax.policies.files import load_policy
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import read_results, write_results
 from rfsq_jax.training.heads import report
 from rfsq_jax.training.heads.evaluation import measure_policy
@@ -37,6 +38,10 @@ class HeadsComparison:
     runs: tuple[Path, ...] = (Path("runs/heads/small"), Path("runs/heads/small_naive"))
     held_out: Path | None = None
     output: Path = Path("runs/heads/comparison")
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require(len(self.runs) > 0, "runs", "at least one folder", self.runs)
 
 
 def read_runs(config: HeadsComparison) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from rfsq_jax.evaluation.analysis.pairs import compare_runs, pair_table, read_ru
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 
 COMMAND = "eval.libero_pair"
 
@@ -37,6 +38,9 @@ class PairConfig:
     first: Annotated[Path, tyro.conf.Positional]
     second: Annotated[Path, tyro.conf.Positional]
     output: Path | None = None
+
+    def __post_init__(self) -> None:
+        require_types(self)
 
 
 @command(COMMAND, STARTS_AGAIN)

@@ -30,6 +30,7 @@ from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 
@@ -61,6 +62,7 @@ class SpeedConfig(PolicyOptions):
     output: Path = Path("runs/libero_speed")
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "episodes", "rounds")
         fits = self.workers != () and min(self.workers) >= 1
         require(fits, "workers", "sizes of at least 1", self.workers)

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from eval.benchmarks.openvla.memory import measure_apart, write_sparse
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import MAX_DEPTH, require_range
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
 
@@ -42,7 +43,8 @@ class MemoryConfig:
     output: Path = Path("runs/openvla_memory")
 
     def __post_init__(self) -> None:
-        require_positive(self, "depth")
+        require_types(self)
+        require_range(self, 1, MAX_DEPTH, "depth")
 
 
 @command(COMMAND, STARTS_AGAIN)

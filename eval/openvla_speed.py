@@ -45,9 +45,10 @@ from rfsq_jax.backbones.openvla.config import (
 from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.layout import random_params, unstacked
 from rfsq_jax.backbones.openvla.model import ACTION_TOKENS
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require_positive, require_range
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
@@ -93,7 +94,9 @@ class OpenVLASpeedConfig:
     )
 
     def __post_init__(self) -> None:
-        require_positive(self, "batch", "prompt", "rounds", "calls")
+        require_types(self)
+        require_positive(self, "rounds", "calls")
+        require_range(self, 1, MAX_SIZE, "batch", "prompt")
 
     @property
     def listed(self) -> bool:

@@ -24,10 +24,11 @@ from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for, compiler_options, devices_of
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, OpenVLAConfig
 from rfsq_jax.parallel.sharding import make_mesh
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require_range
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
@@ -72,7 +73,8 @@ class TopologiesConfig:
     output: Path = Path("runs/openvla_topologies")
 
     def __post_init__(self) -> None:
-        require_positive(self, "data", "batch", "prompt")
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "data", "batch", "prompt")
         if self.batch % self.data:
             raise ValueError(f"batch must be a multiple of data {self.data}, got {self.batch}")
 

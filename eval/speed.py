@@ -28,6 +28,7 @@ from rfsq_jax.rfsq import Conditioning, RFSQConfig
 from rfsq_jax.runs.checks import require_positive
 from rfsq_jax.runs.commands import STARTS_AGAIN, command
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table, progress_bar
 from rfsq_jax.tokenizers import autoencoder
@@ -66,6 +67,7 @@ class SpeedConfig:
     large_batch: int = 4096
 
     def __post_init__(self) -> None:
+        require_types(self)
         fields = {field.name for field in dataclasses.fields(self)}
         require_positive(self, *sorted(fields - {"output"}))
 

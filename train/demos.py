@@ -32,10 +32,18 @@ from rfsq_jax.libero.tasks import Task, choose_tasks
 from rfsq_jax.parallel.calls import run_all
 from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.policies.rollout_policy import PolicyInSimulator
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.checks import (
+    MAX_SIZE,
+    require,
+    require_choice,
+    require_positive,
+    require_range,
+    require_seed,
+)
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
@@ -82,11 +90,13 @@ class DemosConfig:
     rollout_steps: int = 160
 
     def __post_init__(self) -> None:
-        require_positive(self, "episodes", "workers", "image_size", "rollout_steps")
-        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        require_choice(self.style, StyleName, "style")
+        require_types(self)
+        require_positive(self, "episodes", "workers", "rollout_steps")
+        require_range(self, 1, MAX_SIZE, "image_size")
+        require_seed(self)
         margin = self.placement_margin
         require(margin >= 0, "placement_margin", "at least 0 m", margin)
-        require_choice(self.style, StyleName, "style")
         alone = self.rollout_policy is None or not (self.images or self.bundle)
         require(alone, "rollout_policy", "None with images or bundle", self.rollout_policy)
         require(len(set(self.tasks)) == len(self.tasks), "tasks", "without repeats", self.tasks)

@@ -21,6 +21,7 @@ from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
 from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
 from rfsq_jax.training.checkpoints import Checkpoints
@@ -51,6 +52,7 @@ class DraftRun(PolicyOptions):
     output: Path = Path("runs/draft/small")
 
     def __post_init__(self) -> None:
+        require_types(self)
         require(self.max_excess >= 0, "max_excess", "0 or more", self.max_excess)
 
 

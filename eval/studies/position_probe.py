@@ -28,8 +28,9 @@ from rfsq_jax.heads.trunk import Trunk
 from rfsq_jax.libero.environment import POLICY_CAMERAS, Environment
 from rfsq_jax.libero.placements import random_start
 from rfsq_jax.libero.tasks import available_suites, get_task, tasks
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import require, require_positive, require_seed
 from rfsq_jax.runs.files import atomic_path
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.terminal import progress_bar
 
 SCENES = "scenes.npz"
@@ -60,7 +61,12 @@ class ProbeConfig:
     output: Path = Path("runs/backbones")
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "placements", "steps")
+        require_seed(self)
+        require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
+        margin = self.placement_margin
+        require(margin >= 0, "placement_margin", "at least 0 m", margin)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

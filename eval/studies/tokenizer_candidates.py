@@ -25,7 +25,8 @@ from rfsq_jax.data.errors import reconstruction_errors
 from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
 from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQConfig
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_positive, require_range, require_seed
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.bins import BinTokenizer
@@ -69,7 +70,14 @@ class TokenizersConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "fast_vocab", "steps", "horizon")
+        require_types(self)
+        require_positive(self, "fast_vocab", "steps")
+        require_range(self, 2, MAX_SIZE, "num_bins")
+        require_range(self, 1, MAX_SIZE, "horizon")
+        require_seed(self)
+        positive = all(scale > 0 for scale in self.fast_scales)
+        require(positive, "fast_scales", "above 0", self.fast_scales)
+        require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from rfsq_jax.data.observations import Observations
-from rfsq_jax.runs.checks import require_choice, require_known
+from rfsq_jax.runs.checks import MAX_SIZE, require_choice, require_known, require_range
+from rfsq_jax.runs.records import require_types
 
 EARLY = "early"
 FINAL = "final"
@@ -32,6 +33,9 @@ Inputs = dict[str, Any]
 
 Carry = Any
 """What `late` needs of `early`: arrays with a leading batch axis."""
+
+MAX_FEATURES = 2**20
+"""Numbers in one feature token: that of a patch of stacked cells may be wide."""
 
 BackboneOption = bool | int | str
 """A value on a command line or in a file."""
@@ -53,6 +57,12 @@ class Depth:
     tokens: int
     width: int
     image_tokens: int
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "tokens")
+        require_range(self, 1, MAX_FEATURES, "width")
+        require_range(self, 0, self.tokens, "image_tokens")
 
 
 @dataclasses.dataclass(frozen=True)

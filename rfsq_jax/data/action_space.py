@@ -12,10 +12,46 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from rfsq_jax.data.action_range import ActionRange, require_ordered
 from rfsq_jax.data.action_spec import ActionSpec
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.array_checks import as_floats
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_int, require_range
+from rfsq_jax.runs.records import parse_record
 
 QUANTILES = (0.01, 0.99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """Two values per dim, as files keep them."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        low, high = len(self.low), len(self.high)
+        require(low == high > 0, "low and high", "of one length", (low, high))
+
+    @classmethod
+    def of(cls, bounds: Normalization | ActionRange) -> Bounds:
+        """Of arrays [A]."""
+        return cls(tuple(bounds.low.tolist()), tuple(bounds.high.tolist()))
+
+    @property
+    def arrays(self) -> dict[str, Float[np.ndarray, " a"]]:
+        """As float32 [A] by name; what float32 does not reach is inf."""
+        with np.errstate(over="ignore"):
+            return {"low": np.array(self.low, np.float32), "high": np.array(self.high, np.float32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionSpaceRecord:
+    """An action space as files keep it; those of the first format say nothing of dims or range."""
+
+    horizon: int
+    normalization: Bounds
+    action_spec: ActionSpec | None = None
+    range: Bounds | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +67,11 @@ class Normalization:
     high: Float[np.ndarray, " a"]
 
     def __post_init__(self) -> None:
-        if self.low.shape != self.high.shape or not (self.low < self.high).all():
+        require_ordered("normalization", self.low, self.high)
+        with np.errstate(over="ignore", divide="ignore"):
+            width = self.high - self.low
+            fits = (width > 0) & np.isfinite(width) & np.isfinite(2 / width)
+        if not fits.all():
             raise ValueError(f"low must be below high in every dim, got {self.low} and {self.high}")
 
     @classmethod
@@ -66,9 +106,10 @@ class Normalization:
         return len(self.low)
 
     def normalize(self, actions: Float[np.ndarray, "*n a"]) -> Float[np.ndarray, "*n a"]:
-        """Robot units -> normalised float32."""
-        values = (actions - self.low) * (2.0 / (self.high - self.low)) - 1.0
-        return values.astype(np.float32)
+        """Robot units -> normalised float32; inf where they are beyond float32."""
+        with np.errstate(over="ignore"):
+            values = (actions - self.low) * (2.0 / (self.high - self.low)) - 1.0
+            return values.astype(np.float32)
 
     def denormalize(self, values: Float[np.ndarray, "*n a"]) -> Float[np.ndarray, "*n a"]:
         """Normalised -> robot units float32."""
@@ -80,9 +121,14 @@ class Normalization:
         return {"low": self.low.tolist(), "high": self.high.tolist()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Normalization:
-        """The inverse of `to_dict`."""
-        return cls(np.asarray(values["low"], np.float32), np.asarray(values["high"], np.float32))
+    def from_dict(cls, values: Mapping[str, Any], where: str = "normalization") -> Normalization:
+        """The inverse of `to_dict`.
+
+        Raises:
+          ValueError: if a key is missing or of another type, which is said of `where`; or if low is
+            not below high.
+        """
+        return cls(**parse_record(Bounds, dict(values), where).arrays)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,20 +139,28 @@ class ActionSpace:
       horizon: steps T of a chunk.
       normalization: robot units <-> normalised.
       spec: what the dims mean; by default `ActionSpec.default`.
+      range: of the actions that it was fitted on; None of files written before ranges were kept:
+        then nobody can tell what leaves it.
     """
 
     horizon: int
     normalization: Normalization
     spec: ActionSpec
+    range: ActionRange | None = None
 
     def __post_init__(self) -> None:
-        require_positive(self, "horizon")
-        wanted, got = self.spec.action_dim, self.normalization.action_dim
-        require(wanted == got, "normalization", f"of the spec's {wanted} dims", got)
+        require_int(self.horizon, "horizon")
+        require_range(self, 1, MAX_SIZE, "horizon")
+        wanted = self.spec.action_dim
+        for name in ("normalization", "range"):
+            bounds = getattr(self, name)
+            if bounds is not None:
+                got = len(bounds.low)
+                require(wanted == got, name, f"of the spec's {wanted} dims", got)
 
     @classmethod
     def fit(cls, actions: Any, spec: ActionSpec | None = None) -> ActionSpace:
-        """Measures the normalisation of chunks float [B, T, A] in robot units.
+        """Measures normalisation and range of chunks float [B, T, A] in robot units.
 
         Raises:
           TypeError, ValueError: see `check_chunks`; also if `spec` has another number of dims.
@@ -114,7 +168,7 @@ class ActionSpace:
         chunks, _ = check_chunks(actions)
         horizon, action_dim = chunks.shape[1:]
         spec = ActionSpec.default(action_dim) if spec is None else spec
-        return cls(horizon, Normalization.fit(chunks, spec), spec)
+        return cls(horizon, Normalization.fit(chunks, spec), spec, ActionRange.fit(chunks))
 
     @property
     def action_dim(self) -> int:
@@ -129,22 +183,37 @@ class ActionSpace:
         """
         return check_chunks(actions, (self.horizon, self.action_dim))
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+    def identity(self) -> dict[str, Any]:
+        """What decides codes and actions, as JSON; the range does not."""
         return {
             "horizon": self.horizon,
             "normalization": self.normalization.to_dict(),
             "action_spec": self.spec.to_dict(),
         }
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        known = {} if self.range is None else {"range": dataclasses.asdict(Bounds.of(self.range))}
+        return {**self.identity(), **known}
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ActionSpace:
-        """The inverse of `to_dict`; files of the first format say nothing of the dims' meaning."""
-        normalization = Normalization.from_dict(values["normalization"])
-        stored = values.get("action_spec")
-        default = ActionSpec.default(normalization.action_dim)
-        spec = default if stored is None else ActionSpec.from_dict(stored)
-        return cls(values["horizon"], normalization, spec)
+    def from_dict(cls, values: Mapping[str, Any], where: str = "action space") -> ActionSpace:
+        """The inverse of `to_dict`; other keys than its own are left alone.
+
+        Raises:
+          ValueError: if a key is missing or of another type, numbers are not finite, or lengths do
+            not agree; it begins with `where`.
+        """
+        names = [field.name for field in dataclasses.fields(ActionSpaceRecord)]
+        own = {name: values[name] for name in names if name in values}
+        record = parse_record(ActionSpaceRecord, own, where)
+        try:
+            normalization = Normalization(**record.normalization.arrays)
+            spec = record.action_spec or ActionSpec.default(normalization.action_dim)
+            seen = None if record.range is None else ActionRange(**record.range.arrays)
+            return cls(record.horizon, normalization, spec, seen)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
 
 def check_chunks(
@@ -157,12 +226,10 @@ def check_chunks(
       shape: the (T, A) that is expected; any where None.
 
     Raises:
-      TypeError: if the actions are not real numbers.
-      ValueError: on another shape, no chunks, or NaN or inf.
+      TypeError: if the actions are not floating point.
+      ValueError: on another shape, no chunks, values masked, NaN or inf, or beyond float32.
     """
-    values = np.asarray(actions)
-    if not np.issubdtype(values.dtype, np.floating):
-        raise TypeError(f"actions must be floating point, got {values.dtype}")
+    values = as_floats(actions, "actions")
     expected = (
         "[B, T, A] or [T, A]"
         if shape is None
@@ -172,8 +239,5 @@ def check_chunks(
         raise ValueError(f"actions must have shape {expected}, got {values.shape}")
     if values.size == 0:
         raise ValueError(f"actions must hold at least one value, got shape {values.shape}")
-    if not np.isfinite(values).all():
-        count = int(np.count_nonzero(~np.isfinite(values)))
-        raise ValueError(f"actions must be finite, got {count} NaN or inf of {values.size} values")
     single = values.ndim == 2
-    return values.astype(np.float32)[None] if single else values.astype(np.float32), single
+    return values[None] if single else values, single

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rfsq_jax.data.episodes import METRES_PER_ACTION, RADIANS_PER_ACTION
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_choice, require_range
+from rfsq_jax.runs.records import parse_record, require_types
 
 DimKind = Literal["translation", "rotation", "gripper", "joint", "other"]
 
@@ -38,8 +39,9 @@ class ActionGroup:
 
     def __post_init__(self) -> None:
         require_choice(self.kind, DimKind, "kind")
-        require_positive(self, "size")
-        require(math.isfinite(self.unit) and self.unit > 0, "unit", "above 0", self.unit)
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "size")
+        require(self.unit > 0, "unit", "above 0", self.unit)
         if self.kind == "gripper" or self.bounds is not None:
             low, high = self.bounds or (math.inf, -math.inf)
             ordered = -math.inf < low < high < math.inf
@@ -64,7 +66,10 @@ class ActionSpec:
     groups: tuple[ActionGroup, ...]
 
     def __post_init__(self) -> None:
+        require_types(self)
         require(len(self.groups) > 0, "groups", "at least one", self.groups)
+        dims = self.action_dim
+        require(dims <= MAX_SIZE, "groups", f"of at most {MAX_SIZE} dims", dims)
 
     @classmethod
     def default(cls, action_dim: int) -> ActionSpec:
@@ -126,13 +131,14 @@ class ActionSpec:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ActionSpec:
-        """The inverse of `to_dict`."""
-        groups = (
-            ActionGroup(**{**group, "bounds": group["bounds"] and tuple(group["bounds"])})
-            for group in values["groups"]
-        )
-        return cls(tuple(groups))
+    def from_dict(cls, values: Mapping[str, Any], where: str = "action spec") -> ActionSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+          ValueError: if a key is missing, unknown or of another type, or a value makes no sense; it
+            begins with `where`.
+        """
+        return parse_record(cls, dict(values), where)
 
 
 LIBERO = ActionSpec(

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rfsq_jax.data.episodes import STATE_DIM
+from rfsq_jax.runs.array_checks import is_masked
+from rfsq_jax.runs.checks import require
 
 MAX_INSTRUCTION = 512
 """Characters; LIBERO's longest instruction has 96."""
@@ -63,11 +65,12 @@ def check_images(images: Any, cameras: int) -> None:
 
     Raises:
       TypeError: for another dtype, or something that is no array.
-      ValueError: for another shape.
+      ValueError: for another shape, or pixels masked.
     """
     dtype = getattr(images, "dtype", None)
     if dtype != np.uint8:
         raise TypeError(f"images must be a uint8 array, got {dtype or type(images).__name__}")
+    require(not is_masked(images), "images", "whole", "masked pixels")
     shape = images.shape
     if len(shape) != 5 or shape[1] != cameras or shape[-1] != 3 or 0 in shape:
         raise ValueError(f"images must have shape [B, {cameras}, H, W, 3], got {shape}")
@@ -97,17 +100,21 @@ def check_instructions(instructions: Sequence[str], batch: int) -> None:
 
 
 def check_state(state: Any, batch: int) -> None:
-    """Raises unless `state` is a finite float [batch, 8].
+    """Raises unless `state` is a float [batch, 8] that is finite as float32.
 
     Raises:
       TypeError: if it holds no floats.
-      ValueError: for another shape, or NaN or inf.
+      ValueError: for another shape, values masked, or NaN, inf or what float32 does not reach.
     """
     dtype = getattr(state, "dtype", None)
     if dtype is None or not np.issubdtype(dtype, np.floating):
         raise TypeError(f"state must be a float array, got {dtype or type(state).__name__}")
     if state.shape != (batch, STATE_DIM):
         raise ValueError(f"state must have shape [{batch}, {STATE_DIM}], got {state.shape}")
-    bad = np.flatnonzero(~np.isfinite(state).all(axis=1))
+    require(not is_masked(state), "state", "whole", "masked values")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(state).astype(np.float32))
+    bad = np.flatnonzero(~finite.all(axis=1))
     if len(bad):
-        raise ValueError(f"state must be finite, got {state[bad[0]].tolist()} in sample {bad[0]}")
+        row = np.asarray(state)[bad[0]].tolist()
+        raise ValueError(f"state must be finite as float32, got {row} in sample {bad[0]}")

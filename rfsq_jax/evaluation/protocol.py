@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from rfsq_jax.libero.tasks import step_limit
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.checks import require, require_choice, require_positive, require_seed
+from rfsq_jax.runs.records import require_types
 
 Scene = tuple[str, int]
 """Suite and task: what a simulator is built for."""
@@ -63,9 +64,10 @@ class EpisodeRules:
 
     def __post_init__(self) -> None:
         require_choice(self.starts, Starts, "starts")
+        require_types(self)
         margin = self.placement_margin
         require(margin >= 0, "placement_margin", "at least 0 m", margin)
-        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        require_seed(self)
         require(self.settle_steps >= 0, "settle_steps", "at least 0", self.settle_steps)
         if self.step_limit is not None:
             require_positive(self, "step_limit")

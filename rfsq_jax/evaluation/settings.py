@@ -46,6 +46,8 @@ class LiberoSettings(EpisodeRules):
         require(len(self.suite) > 0, "suite", "at least one name", self.suite)
         require(len(set(self.suite)) == len(self.suite), "suite", "without repeats", self.suite)
         require(len(set(self.tasks)) == len(self.tasks), "tasks", "without repeats", self.tasks)
+        if self.batch is not None:
+            require_positive(self, "batch")
         if self.execute is not None:
             require_positive(self, "execute")
 

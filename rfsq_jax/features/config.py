@@ -9,7 +9,15 @@ from typing import Any, Literal
 from rfsq_jax.backbones import backbone_options
 from rfsq_jax.backbones.protocol import BackboneOption, BackboneOptions
 from rfsq_jax.data.episodes import HORIZON
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.checks import (
+    MAX_SIZE,
+    require,
+    require_choice,
+    require_positive,
+    require_range,
+    require_seed,
+)
+from rfsq_jax.runs.records import require_types
 
 FeatureDtype = Literal["float16", "bfloat16"]
 Split = Literal["all", "train", "held_out"]
@@ -62,13 +70,16 @@ class FeaturesRun:
     output: Path = Path("runs/features/small")
 
     def __post_init__(self) -> None:
-        require_positive(self, "stride", "horizon", "batch_size", "workers", "episodes_per_shard")
+        require_choice(self.split, Split, "split")
+        require_choice(self.dtype, FeatureDtype, "dtype")
+        require_types(self)
+        require_positive(self, "stride", "batch_size", "workers", "episodes_per_shard")
+        require_range(self, 1, MAX_SIZE, "horizon")
+        require_seed(self)
         require(bool(self.suites or self.images), "suites", "at least one, or images", self.suites)
         enough = self.episodes is None or self.episodes >= 1
         require(enough, "episodes", "at least 1, or None for all", self.episodes)
         require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
-        require_choice(self.split, Split, "split")
-        require_choice(self.dtype, FeatureDtype, "dtype")
         if not self.images or self.demos:
             self.options.require_camera_images()
 

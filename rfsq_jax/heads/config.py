@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.checks import MAX_DEPTH, MAX_SIZE, require, require_choice, require_range
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 ComputeDtype = Literal["float32", "bfloat16"]
@@ -34,8 +35,10 @@ class CodeShape:
     coarse: int = COARSE_LAYERS
 
     def __post_init__(self) -> None:
-        require_positive(self, "horizon", "dim", "num_layers", "coarse")
-        require(self.num_levels >= 2, "num_levels", "at least 2", self.num_levels)
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "horizon", "dim")
+        require_range(self, 1, MAX_DEPTH, "num_layers", "coarse")
+        require_range(self, 2, MAX_SIZE, "num_levels")
         fits = self.coarse < self.num_layers
         require(fits, "coarse", f"below num_layers ({self.num_layers})", self.coarse)
 
@@ -77,10 +80,12 @@ class TrunkConfig:
     blind: bool = False
 
     def __post_init__(self) -> None:
-        require_positive(self, "width", "num_heads", "num_blocks", "mlp_ratio")
+        require_choice(self.dtype, ComputeDtype, "dtype")
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "width", "num_heads")
+        require_range(self, 1, MAX_DEPTH, "num_blocks", "mlp_ratio")
         fits = self.width % self.num_heads == 0
         require(fits, "width", f"a multiple of num_heads ({self.num_heads})", self.width)
-        require_choice(self.dtype, ComputeDtype, "dtype")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +110,8 @@ class HeadsConfig:
 
     def __post_init__(self) -> None:
         require_choice(self.kind, HeadKind, "kind")
+        require_choice(self.point_estimate, PointEstimate, "point_estimate")
+        require_types(self)
         if self.kind != "tokens":
             require(self.draft is None, "draft", f"None for {self.kind}", self.draft)
-        require_choice(self.point_estimate, PointEstimate, "point_estimate")
-        require(self.num_bins >= 2, "num_bins", "at least 2", self.num_bins)
+        require_range(self, 2, MAX_SIZE, "num_bins")

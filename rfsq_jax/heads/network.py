@@ -14,6 +14,8 @@ from rfsq_jax.backbones.protocol import EARLY, FINAL, BackboneSpec, Depth
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.heads.config import CodeShape, HeadsConfig
 from rfsq_jax.heads.parallel import ActionHead, DraftHead, MainHead
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_range
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
 
 
@@ -34,6 +36,13 @@ class HeadsShape:
     horizon: int
     action_dim: int
     tokens: CodeShape | None = None
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "horizon", "action_dim")
+        if self.tokens is not None:
+            wanted, got = self.horizon, self.tokens.horizon
+            require(got == wanted, "tokens", f"of {wanted} steps, the horizon", got)
 
     @classmethod
     def of(

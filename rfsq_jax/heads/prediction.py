@@ -90,14 +90,14 @@ def of_draft(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Prediction:
     codes = jnp.argmax(logits, axis=-1)
     levels = (codes.astype(jnp.float32), mean_levels(logits))
     mode, mean = (decoder.mean_actions(each) for each in levels)
-    return Prediction(mode, mean, codes)
+    return Prediction(_nan_as(mean, mode), mean, codes)
 
 
 def of_logits(decoder: Decoder, logits: Float[Array, "b t d l k"]) -> Prediction:
     """Logits of all layers -> both estimates."""
     codes = jnp.argmax(logits, axis=-1)
     mean = decoder.mean_actions(mean_levels(logits))
-    return Prediction(decoder.actions(codes), mean, codes)
+    return Prediction(_nan_as(mean, decoder.actions(codes)), mean, codes)
 
 
 def mean_levels(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
@@ -118,4 +118,9 @@ def confidence(decoder: Decoder, logits: Float[Array, "b t d p k"]) -> Float[Arr
 def _of_bins(logits: Float[Array, "b t a k"]) -> Prediction:
     bins, count = jnp.argmax(logits, axis=-1), logits.shape[-1]
     mode, mean = ((2 * place + 1) / count - 1 for place in (bins, mean_levels(logits)))
-    return Prediction(mode, mean, bins)
+    return Prediction(_nan_as(mean, mode), mean, bins)
+
+
+def _nan_as(mean: Float[Array, "b t a"], mode: Float[Array, "b t a"]) -> Float[Array, "b t a"]:
+    """The mode, NaN where the mean is: the argmax of NaN is a code like any other."""
+    return jnp.where(jnp.isnan(mean), mean, mode)

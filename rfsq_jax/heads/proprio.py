@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rfsq_jax.data.episodes import STATE_DIM
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.runs.array_checks import as_floats
+from rfsq_jax.runs.checks import require
+
+SMALLEST_STD = 1e-6
+"""A dim that moves less is constant, and keeps its units."""
 
 
 class ProprioStatistics(NamedTuple):
@@ -30,8 +36,18 @@ def fit(state: Float[np.ndarray, "n 8"]) -> ProprioStatistics:
     """Measures the statistics of raw states; a constant dim keeps its units."""
     values = np.asarray(relative_state(state))
     mean, std = values.mean(axis=0), values.std(axis=0)
-    std = np.where(std < 1e-6, 1.0, std)
+    std = np.where(std < SMALLEST_STD, 1.0, std)
     return ProprioStatistics(mean.astype(np.float32), std.astype(np.float32))
+
+
+def check(statistics: ProprioStatistics) -> None:
+    """Raises a ValueError unless mean and std are float [8], finite, and std above 0."""
+    for name, values in statistics._asdict().items():
+        found = as_floats(values, f"state.{name}")
+        require(found.shape == (STATE_DIM,), f"state.{name}", f"of {STATE_DIM} values", found.shape)
+    least = np.min(statistics.std)
+    fits = bool(least >= np.float32(SMALLEST_STD))
+    require(fits, "state.std", f"at least {SMALLEST_STD:g}", float(least))
 
 
 def normalize(

@@ -23,7 +23,8 @@ from rfsq_jax.heads.config import CodeShape
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.rfsq.config import require_codes
 from rfsq_jax.rfsq.layers import AnyArray
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_range
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 
 Head = TypeVar("Head", bound=nnx.Module)
@@ -52,9 +53,9 @@ class ReferenceConfig:
     draft_projection: bool = True
 
     def __post_init__(self) -> None:
-        require_positive(self, "feature_dim", "token_width")
-        for field in ("main_width", "draft_width"):
-            require(getattr(self, field) >= 2, field, "at least 2", getattr(self, field))
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "feature_dim", "token_width")
+        require_range(self, 2, MAX_SIZE, "main_width", "draft_width")
 
 
 class ReferenceMain(nnx.Module):

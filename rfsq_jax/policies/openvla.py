@@ -72,16 +72,19 @@ class OpenVLAPolicy(Policy):
         return self._answer(self.backbone.params, inputs)
 
     def _chunks(self, inputs: Inputs, state: Float[np.ndarray, "b 8"]) -> np.ndarray:
-        return self._to_robot(np.asarray(self.answer(inputs)))
+        return self._restore(np.asarray(self.answer(inputs)))
 
-    def _to_robot(self, answer: np.ndarray) -> Float[np.ndarray, "b t a"]:
+    def _restore(self, answer: np.ndarray) -> Float[np.ndarray, "b t a"]:
+        """What the model answers -> robot units, but for the gripper."""
         if self.model.config.oft:
-            actions = self._statistics.restore(answer.astype(np.float64), EPSILON)
-        else:
-            actions = self._statistics.restore(decode_actions(answer)[:, None])
+            return self._statistics.restore(answer.astype(np.float64), EPSILON)
+        return self._statistics.restore(decode_actions(answer)[:, None])
+
+    def _to_robot(self, chunks: np.ndarray) -> Float[np.ndarray, "b t a"]:
+        actions = chunks.astype(np.float32)
         # The models say 0 for closing and 1 for opening; robosuite -1 opens and +1 closes.
-        actions[..., -1] = np.where(actions[..., -1] > 0.5, -1.0, 1.0)
-        return actions.astype(np.float32)
+        actions[..., -1] = np.where(chunks[..., -1] > 0.5, -1.0, 1.0)
+        return actions
 
 
 def _l1_chunk(backbone: OpenVLABackbone) -> Callable[[Any, Inputs], Float[Array, "b t a"]]:

@@ -54,6 +54,7 @@ class PolicyParts:
     def __post_init__(self) -> None:
         fits = (self.tokenizer is not None) == (self.config.kind == "tokens")
         require(fits, "tokenizer", "given for token heads, and for no others", self.config.kind)
+        proprio.check(self.statistics)
 
     @property
     def token_decoder(self) -> ActionTokenizer:

@@ -91,14 +91,32 @@ class Policy(abc.ABC):
 
         Raises:
           TypeError, ValueError: for observations of wrong dtype, shape or content.
+          FloatingPointError: if an action is NaN or inf, before it is made to fit the robot.
         """
         inputs = self.backbone.prepare(observations)
         state = np.asarray(observations.state, np.float32)
-        return self._chunks(*jax.tree.map(pad_rows, (inputs, state)))[: len(state)]
+        chunks = self._chunks(*jax.tree.map(pad_rows, (inputs, state)))[: len(state)]
+        self._require_finite(chunks)
+        return self._to_robot(chunks)
 
     @abc.abstractmethod
     def _chunks(self, inputs: Inputs, state: Float[np.ndarray, "b 8"]) -> np.ndarray:
-        """What `act` returns, of prepared inputs and as many states."""
+        """What the network says, in robot units, of prepared inputs and as many states."""
+
+    @abc.abstractmethod
+    def _to_robot(self, chunks: np.ndarray) -> Float[np.ndarray, "b t a"]:
+        """Finite chunks -> float32 that the robot takes."""
+
+    def _require_finite(self, chunks: np.ndarray) -> None:
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(chunks.astype(np.float32))
+        bad = np.flatnonzero(~finite.all(axis=(1, 2)))
+        if len(bad):
+            raise FloatingPointError(
+                f"actions of a {self.kind} policy must be finite, got NaN or inf for sample "
+                f"{bad[0]} ({len(bad)} of {len(chunks)}): its weights or statistics are damaged, "
+                "or its inputs far from anything that it was trained on"
+            )
 
     def describe(self) -> dict[str, Any]:
         """What a run's results say of it."""

@@ -70,9 +70,16 @@ class TokenPolicy(Policy):
     @property
     def version(self) -> str:
         """A sha256 over description, weights and tokenizer."""
-        tokenizer = None if self.parts.tokenizer is None else self.parts.tokenizer.version
+        tokenizer, space = None, self.parts.space.identity()
+        if self.parts.tokenizer is not None:
+            tokenizer, space = self.parts.tokenizer.version, None
         # Not the file's format, which may change: the number that versions began with.
-        described = {"format_version": 2, **describe(self.parts), "tokenizer": tokenizer}
+        described = {
+            "format_version": 2,
+            **describe(self.parts),
+            "space": space,
+            "tokenizer": tokenizer,
+        }
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for path, leaf in sorted(flatten(jax.device_get(self.parts.params)).items()):
             digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())
@@ -80,8 +87,10 @@ class TokenPolicy(Policy):
 
     def _chunks(self, inputs: Inputs, state: Float[np.ndarray, "b 8"]) -> np.ndarray:
         values = self._act(self.backbone.params, self.parts.params, inputs, state)
-        space = self.parts.space
-        return space.spec.to_robot(space.normalization.denormalize(np.asarray(values)))
+        return self.parts.space.normalization.denormalize(np.asarray(values))
+
+    def _to_robot(self, chunks: np.ndarray) -> Float[np.ndarray, "b t a"]:
+        return self.parts.space.spec.to_robot(chunks)
 
 
 def _actor(backbone: Backbone, parts: PolicyParts, mode: Mode) -> Callable[..., Array]:

@@ -23,6 +23,7 @@ from rfsq_jax.rfsq.config import (
     Statistics,
     check_codes,
     check_latents,
+    check_num_layers,
     config_from_reference,
     require_codes,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "calibrate",
     "check_codes",
     "check_latents",
+    "check_num_layers",
     "config_from_reference",
     "decode",
     "decode_levels",

@@ -12,7 +12,16 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Shaped
 
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.array_checks import as_floats, as_integers
+from rfsq_jax.runs.checks import (
+    MAX_DEPTH,
+    MAX_SIZE,
+    require,
+    require_choice,
+    require_int,
+    require_range,
+)
+from rfsq_jax.runs.records import require_types
 
 Conditioning = Literal["none", "scale", "layernorm"]
 Statistics = Literal["frozen", "per_token"]
@@ -35,8 +44,8 @@ class RFSQConfig:
     """The shape of the code and how each layer is conditioned.
 
     Attributes:
-      dim: latent dims D.
-      num_layers: residual layers L.
+      dim: latent dims D, at most 65,536.
+      num_layers: residual layers L, at most 1024.
       num_levels: levels K per layer, 2 to 128.
       conditioning: "none" (naive), "scale" (learned scales), "layernorm" (robust).
       statistics: "frozen" constants, or "per_token" for parity with reference checkpoints (there
@@ -54,11 +63,13 @@ class RFSQConfig:
     decay: float = 0.99
 
     def __post_init__(self) -> None:
-        require_positive(self, "dim", "num_layers")
-        in_range = 2 <= self.num_levels <= MAX_LEVELS
-        require(in_range, "num_levels", f"2 to {MAX_LEVELS}", self.num_levels)
         require_choice(self.conditioning, Conditioning, "conditioning")
         require_choice(self.statistics, Statistics, "statistics")
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "dim")
+        require_range(self, 1, MAX_DEPTH, "num_layers")
+        in_range = 2 <= self.num_levels <= MAX_LEVELS
+        require(in_range, "num_levels", f"2 to {MAX_LEVELS}", self.num_levels)
         per_token_fits = self.statistics == "frozen" or self.conditioning == "layernorm"
         expected = '"layernorm" where statistics="per_token"'
         require(per_token_fits, "conditioning", expected, self.conditioning)
@@ -85,8 +96,13 @@ def config_from_reference(options: dict[str, Any]) -> RFSQConfig:
 
 
 def check_latents(config: RFSQConfig, z: Any) -> Float[Array, "*n d"]:
-    """Returns z as float32 if it is [..., D] and (outside of a trace) finite."""
-    z = jnp.asarray(z)
+    """Returns z as float32 if it is [..., D] and (outside of a trace) finite; [0, D] is fine.
+
+    Raises:
+      TypeError: if z is not floating point.
+      ValueError: on another shape, values masked, NaN or inf, or what float32 does not reach.
+    """
+    z = jnp.asarray(z if isinstance(z, jax.Array) else as_floats(z, "z"))
     if not jnp.issubdtype(z.dtype, jnp.floating):
         raise TypeError(f"z must be floating point, got {z.dtype}")
     if z.ndim < 1 or z.shape[-1] != config.dim:
@@ -98,10 +114,35 @@ def check_latents(config: RFSQConfig, z: Any) -> Float[Array, "*n d"]:
 
 
 def check_codes(config: RFSQConfig, codes: Any) -> Int[Array, "*n d l"]:
-    """Returns codes as int32 if they are [..., D, 1 to L] and (outside of a trace) in [0, K)."""
-    codes = codes if isinstance(codes, jax.Array) else np.asarray(codes)
+    """Returns codes as int32 if they are [..., D, 1 to L] and (outside of a trace) in [0, K).
+
+    Raises:
+      TypeError: if the codes are not integers.
+      ValueError: on another shape, values masked, or a code outside [0, K).
+    """
+    codes = codes if isinstance(codes, jax.Array) else as_integers(codes, "codes")
     require_codes(config, codes)
-    return jnp.asarray(codes).astype(jnp.int32)
+    return jnp.asarray(codes, jnp.int32)
+
+
+def check_num_layers(num_layers: Any, given: int) -> int:
+    """Returns how many of the layers that codes have are to be decoded; all for None.
+
+    Raises:
+      TypeError: if it is no integer.
+      ValueError: if it is below 1 or above `given`.
+    """
+    if num_layers is None:
+        return given
+    require_int(num_layers, "num_layers")
+    require(1 <= num_layers <= given, "num_layers", f"1 to {given}", num_layers)
+    return int(num_layers)
+
+
+def require_vectors(z: Shaped[Array, "..."]) -> None:
+    """Raises a ValueError unless there is something to measure."""
+    if not z.size:
+        raise ValueError(f"z must hold at least one vector, got shape {z.shape}")
 
 
 def require_codes(config: RFSQConfig, codes: Shaped[Array | np.ndarray, "..."]) -> None:

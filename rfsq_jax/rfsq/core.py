@@ -11,7 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from rfsq_jax.rfsq.config import RFSQConfig, check_codes, check_latents
+from rfsq_jax.rfsq.config import (
+    RFSQConfig,
+    check_codes,
+    check_latents,
+    check_num_layers,
+    require_vectors,
+)
 from rfsq_jax.rfsq.layers import (
     AnyArray,
     RFSQState,
@@ -57,15 +63,20 @@ def quantize(
       z_hat float32 [..., D], codes int32 [..., D, L], and the state (moved if `train`).
 
     Raises:
-      ValueError: if z has another trailing dim, or (outside of a trace) holds NaN or inf.
+      TypeError: if z is not floating point.
+      ValueError: if z has another trailing dim, or (outside of a trace) holds NaN or inf; if there
+        is nothing to train on.
     """
-    return _quantize(config, state, check_latents(config, z), keep, train)
+    z = check_latents(config, z)
+    if train:
+        require_vectors(z)
+    return _quantize(config, state, z, keep, train)
 
 
 def encode(
     config: RFSQConfig, state: RFSQState, z: Shaped[AnyArray, "*n d"]
 ) -> Int[Array, "*n d l"]:
-    """Returns the codes int32 [..., D, L] of z [..., D]; raises as `quantize` does."""
+    """Returns the codes int32 [..., D, L] of z [..., D], none of none; raises as `quantize`."""
     return _encode(config, state, check_latents(config, z))
 
 
@@ -88,11 +99,10 @@ def decode(
     Raises:
       ValueError: on a wrong shape, missing side information, or (outside of a trace) a code outside
         [0, K).
-      TypeError: if the codes are not integers.
+      TypeError: if the codes or num_layers are not integers.
     """
     codes = check_codes(config, codes)
-    used = codes.shape[-1] if num_layers is None else num_layers
-    require(1 <= used <= codes.shape[-1], "num_layers", f"1 to {codes.shape[-1]}", used)
+    used = check_num_layers(num_layers, codes.shape[-1])
     needs_side = config.statistics == "per_token"
     if needs_side != (side is not None):
         need = "needs" if needs_side else "does not take"
@@ -135,14 +145,17 @@ def calibrate(config: RFSQConfig, z: Shaped[AnyArray, "*n d"]) -> RFSQState:
       z: [..., D] latents of the whole training set.
 
     Raises:
-      ValueError: as `quantize`; also for a conditioning or statistics that z does not determine.
+      ValueError: as `quantize`; also without any z, or for a conditioning or statistics that z does
+        not determine.
     """
     if config.conditioning != "layernorm" or config.statistics != "frozen":
         got = f"{config.conditioning!r} with statistics {config.statistics!r}"
         raise ValueError(
             f"calibrate expects conditioning 'layernorm', statistics 'frozen', got {got}"
         )
-    return _calibrate(config, check_latents(config, z))
+    z = check_latents(config, z)
+    require_vectors(z)
+    return _calibrate(config, z)
 
 
 def token_statistics(config: RFSQConfig, z: Shaped[AnyArray, "*n d"]) -> RFSQState:

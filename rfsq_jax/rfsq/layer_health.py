@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from rfsq_jax.rfsq.config import RFSQConfig
+from rfsq_jax.rfsq.config import RFSQConfig, require_vectors
 from rfsq_jax.rfsq.layers import AnyArray, RFSQState, broadcastable, forward, step_size
 
 
@@ -35,7 +35,12 @@ class Health(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def health(config: RFSQConfig, state: RFSQState, z: Shaped[AnyArray, "*n d"]) -> Health:
-    """Measures what each layer carries on the latents z [..., D]."""
+    """Measures what each layer carries on the latents z [..., D].
+
+    Raises:
+      ValueError: if there are none.
+    """
+    require_vectors(jnp.asarray(z))
     layers = forward(config, state, jnp.asarray(z, jnp.float32))
     normalized = (layers.residuals - layers.constants.mean) / layers.constants.scale
     pooled = tuple(range(1, layers.residuals.ndim))

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from rfsq_jax.parallel.sharding import leaf_path
+from rfsq_jax.runs.checks import require
 
 Params = dict[str, Any]
 """Parameters of a network: nested dicts of arrays."""
@@ -54,6 +56,13 @@ def require_same(
         shown = problems[:limit]
         more = f"; and {len(problems) - len(shown)} more" if len(shown) < len(problems) else ""
         raise ValueError(f"{message}: {'; '.join(shown)}{more}")
+
+
+def require_finite(where: str, tree: Mapping[str, Any]) -> None:
+    """Raises a ValueError that names the first array of nested dicts with NaN or inf."""
+    for path, leaf in flatten(tree).items():
+        bad = int(np.count_nonzero(~np.isfinite(np.asarray(leaf))))
+        require(bad == 0, f"{where} {path}", "finite", f"{bad} NaN or inf")
 
 
 def shapes_of(tree: Any) -> dict[str, str]:

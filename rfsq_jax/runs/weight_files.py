@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rfsq_jax.runs import swap
+from rfsq_jax.runs.arrays import read_npz
 from rfsq_jax.runs.files import primary_folder, read_bounded, require_own
 from rfsq_jax.runs.json_files import (
     SEAL,
@@ -174,8 +174,4 @@ def _read_weights(path: Path, sha256: str) -> dict[str, Any]:
         raise ValueError(f"{path} is missing") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{path} is damaged: its sha256 is not the one that was written down")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return unflatten(dict(arrays))
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{path} is not an npz file of plain arrays: {error}") from error
+    return unflatten(read_npz(path, content))

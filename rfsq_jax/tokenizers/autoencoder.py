@@ -20,7 +20,8 @@ from jaxtyping import Array, Float, Int
 
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import RFSQConfig, RFSQState
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require_range
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
 
 
@@ -33,7 +34,8 @@ class AutoencoderConfig:
     rfsq: RFSQConfig = RFSQConfig()
 
     def __post_init__(self) -> None:
-        require_positive(self, "action_dim", "hidden_dim")
+        require_types(self)
+        require_range(self, 1, MAX_SIZE, "action_dim", "hidden_dim")
 
     @classmethod
     def for_actions(cls, action_dim: int, quantizer: RFSQConfig | None = None) -> AutoencoderConfig:

@@ -10,6 +10,7 @@ Axes: B chunks · T steps of a chunk · A action dims.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.checks import MAX_SIZE, require_range
+from rfsq_jax.runs.records import parse_record, require_types
 from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
@@ -38,6 +40,17 @@ def from_bins(bins: Int[np.ndarray, "*n"], num_bins: int) -> Float[np.ndarray, "
     return ((2 * bins + 1) / num_bins - 1).astype(np.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class BinConfig:
+    """What a file keeps besides the action space."""
+
+    num_bins: int
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_range(self, 2, MAX_SIZE, "num_bins")
+
+
 class BinTokenizer(ActionTokenizer):
     """Uniform bins of every value: int32 [B, T, A].
 
@@ -51,11 +64,10 @@ class BinTokenizer(ActionTokenizer):
         """Joins them.
 
         Raises:
-          ValueError: if `num_bins` is below 2.
+          ValueError: if `num_bins` is no integer, or below 2 or above 65,536.
         """
         super().__init__(space)
-        require(num_bins >= 2, "num_bins", "at least 2", num_bins)
-        self.num_bins = num_bins
+        self.num_bins = BinConfig(num_bins).num_bins
 
     @classmethod
     def fit_chunks(
@@ -69,7 +81,7 @@ class BinTokenizer(ActionTokenizer):
         cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> BinTokenizer:
         """The inverse of `config_dict`."""
-        return cls(space, **config)
+        return cls(space, parse_record(BinConfig, dict(config), "config").num_bins)
 
     def config_dict(self) -> dict[str, Any]:
         """The number of bins."""
@@ -96,8 +108,7 @@ class BinTokenizer(ActionTokenizer):
           TypeError: if the tokens are not integers.
           ValueError: on another shape, or a bin outside [0, num_bins).
         """
-        bins = self._unflatten(tokens) if is_flat_ids(tokens) else np.asarray(tokens)
-        check_ids(bins, self.num_bins)
+        bins = self._unflatten(tokens) if is_flat_ids(tokens) else check_ids(tokens, self.num_bins)
         shape = (self.horizon, self.action_dim)
         if bins.ndim not in (2, 3) or bins.shape[-2:] != shape:
             raise ValueError(
@@ -105,15 +116,14 @@ class BinTokenizer(ActionTokenizer):
             )
         return self.normalization.denormalize(from_bins(bins, self.num_bins))
 
-    def __call__(self, actions: Any) -> list[list[int]]:
+    def flatten(self, tokens: Int[np.ndarray, "b t a"]) -> list[list[int]]:
         """Returns one flat list of ids per chunk, step by step."""
-        bins = self.encode_chunks(self.space.check(actions)[0])
-        return bins.reshape(len(bins), -1).tolist()
+        return tokens.reshape(len(tokens), -1).tolist()
 
-    def _unflatten(self, tokens: Any) -> np.ndarray:
+    def _unflatten(self, tokens: Any) -> Int[np.ndarray, "b t a"]:
         lengths = {len(ids) for ids in tokens}
         if lengths != {self.tokens_per_chunk}:
             raise ValueError(
                 f"every chunk takes {self.tokens_per_chunk} ids, got {sorted(lengths)}"
             )
-        return np.asarray(tokens).reshape(-1, self.horizon, self.action_dim)
+        return check_ids(tokens, self.num_bins).reshape(-1, self.horizon, self.action_dim)

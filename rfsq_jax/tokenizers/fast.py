@@ -17,7 +17,6 @@ Axes: B chunks · T steps of a chunk = frequencies · A action dims.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.array_checks import as_array
+from rfsq_jax.runs.checks import require, require_int
+from rfsq_jax.runs.records import parse_record
+from rfsq_jax.tokenizers.fast_config import FastConfig, FastOptions, pieces_of, read_bpe
 from rfsq_jax.tokenizers.fast_transform import (
     LARGEST_ALPHABET,
     from_coefficients,
@@ -45,31 +47,20 @@ class FastTokenizer(ActionTokenizer):
     """FAST behind the tokenizer interface: lists of ids that vary in length.
 
     Attributes:
-      scale: multiplies the coefficients before rounding; larger is finer and longer.
-      clip_coefficients: clip what the alphabet lacks to its ends, where the default is an error.
-      coefficient_range: the least and the greatest coefficient of the alphabet.
+      config: scale and alphabet.
     """
 
     kind = "fast"
 
-    def __init__(
-        self,
-        space: ActionSpace,
-        bpe: tokenizers.Tokenizer,
-        *,
-        scale: float,
-        coefficient_range: tuple[int, int],
-        mean_tokens: float,
-        clip_coefficients: bool = False,
-    ) -> None:
+    def __init__(self, space: ActionSpace, bpe: tokenizers.Tokenizer, config: FastConfig) -> None:
+        """Joins them.
+
+        Raises:
+          ValueError: if the encoding has another alphabet than the config.
+        """
         super().__init__(space)
-        require(math.isfinite(scale) and scale > 0, "scale", "positive and finite", scale)
-        self.scale = scale
-        self.clip_coefficients = clip_coefficients
-        self.coefficient_range = coefficient_range
-        self._bpe, self._mean_tokens = bpe, mean_tokens
-        vocab = bpe.get_vocab()
-        self._pieces = sorted(vocab, key=vocab.__getitem__)
+        self.config = config
+        self._bpe, self._pieces = bpe, pieces_of(bpe, config.alphabet)
 
     @classmethod
     def fit_chunks(
@@ -86,14 +77,16 @@ class FastTokenizer(ActionTokenizer):
         Args:
           space: of the chunks.
           chunks: float32 [B, T, A].
-          scale: see the class.
+          scale: multiplies the coefficients before rounding; larger is finer and longer.
           vocab_size: ids at most; fewer where the chunks repeat too little.
-          clip_coefficients: see the class.
+          clip_coefficients: clip what the alphabet lacks to its ends; by default it is an error.
 
         Raises:
+          TypeError: if `vocab_size` is no integer.
           ValueError: if the alphabet alone exceeds `vocab_size`, or an option is bad.
         """
-        require(math.isfinite(scale) and scale > 0, "scale", "positive and finite", scale)
+        FastOptions(scale, clip_coefficients)
+        require_int(vocab_size, "vocab_size")
         require(vocab_size >= 1, "vocab_size", "at least 1", vocab_size)
         coefficients = to_coefficients(space.normalization.normalize(chunks), scale)
         low, high = int(coefficients.min()), int(coefficients.max())
@@ -105,26 +98,22 @@ class FastTokenizer(ActionTokenizer):
             )
         texts = [to_text(chunk, low) for chunk in coefficients]
         bpe = train_bpe(texts, alphabet, vocab_size)
-        return cls(
-            space,
-            bpe,
+        config = FastConfig(
             scale=scale,
+            clip_coefficients=clip_coefficients,
             coefficient_range=(low, high),
             mean_tokens=float(np.mean([len(line.ids) for line in bpe.encode_batch(texts)])),
-            clip_coefficients=clip_coefficients,
         )
+        return cls(space, bpe, config)
 
     @classmethod
     def from_parts(
         cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> FastTokenizer:
         """The inverse of `config_dict`."""
-        from tokenizers import Tokenizer
-
         options = dict(config)
-        bpe = Tokenizer.from_str(json.dumps(options.pop("bpe")))
-        options["coefficient_range"] = tuple(options["coefficient_range"])
-        return cls(space, bpe, **options)
+        bpe = read_bpe(options.pop("bpe", None))
+        return cls(space, bpe, parse_record(FastConfig, options, "config"))
 
     def config_dict(self) -> dict[str, Any]:
         """The alphabet, the merges and the options."""
@@ -132,9 +121,24 @@ class FastTokenizer(ActionTokenizer):
             "scale": self.scale,
             "clip_coefficients": self.clip_coefficients,
             "coefficient_range": list(self.coefficient_range),
-            "mean_tokens": self._mean_tokens,
+            "mean_tokens": self.config.mean_tokens,
             "bpe": json.loads(self._bpe.to_str()),
         }
+
+    @property
+    def scale(self) -> float:
+        """What the coefficients are multiplied by."""
+        return self.config.scale
+
+    @property
+    def clip_coefficients(self) -> bool:
+        """Whether coefficients that the alphabet lacks are clipped; else they are an error."""
+        return self.config.clip_coefficients
+
+    @property
+    def coefficient_range(self) -> tuple[int, int]:
+        """The least and the greatest coefficient of the alphabet."""
+        return self.config.coefficient_range
 
     @property
     def vocab_size(self) -> int:
@@ -144,7 +148,7 @@ class FastTokenizer(ActionTokenizer):
     @property
     def tokens_per_chunk(self) -> float:
         """Mean over the chunks that it was fitted to; what ends a sequence is not counted."""
-        return self._mean_tokens
+        return self.config.mean_tokens
 
     def coefficients(self, chunks: Float[np.ndarray, "b t a"]) -> Int[np.ndarray, "b t a"]:
         """Returns the integers that the ids of checked chunks carry without loss.
@@ -187,8 +191,12 @@ class FastTokenizer(ActionTokenizer):
     def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> list[list[int]]:
         """Returns one list of ids per checked chunk.
 
+        A chunk whose values all lie in the fitted range may still have a coefficient that no fitted
+        chunk had, such as that of a sudden jump: what `check` of `encode` is for does not spare
+        `clip_coefficients`, nor the other way round.
+
         Raises:
-          ValueError: on a coefficient that the alphabet lacks.
+          ValueError: on a coefficient that the alphabet lacks, unless `clip_coefficients` is set.
         """
         return self.encode_coefficients(self.coefficients(chunks))
 
@@ -204,13 +212,13 @@ class FastTokenizer(ActionTokenizer):
         actions = self.normalization.denormalize(from_coefficients(coefficients, self.scale))
         return actions[0] if single else actions
 
-    def __call__(self, actions: Any) -> list[list[int]]:
-        """Returns one list of ids per chunk, also for a single one."""
-        return self.encode_chunks(self.space.check(actions)[0])
+    def flatten(self, tokens: list[list[int]]) -> list[list[int]]:
+        """Returns the same: they are flat already."""
+        return tokens
 
     def _spell(self, index: int, ids: Any) -> Int[np.ndarray, " n"]:
         name = f"tokens of chunk {index}"
-        values = np.asarray(ids)
+        values = as_array(ids, name)
         if values.ndim != 1 or not (values.size == 0 or np.issubdtype(values.dtype, np.integer)):
             raise TypeError(f"{name} must be a flat list of integers, got {ids!r}")
         values = check_ids(values, len(self._pieces), name)

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 # chr() of the surrogate range is no text, so an alphabet must end before it.
 LARGEST_ALPHABET = 0xD800
+LARGEST_COEFFICIENT = 2**31 - 1
 
 
 def to_coefficients(x: Float[np.ndarray, "b t a"], scale: float) -> Int[np.ndarray, "b t a"]:
-    """Returns the rounded, scaled cosine coefficients over time."""
+    """Returns the rounded, scaled cosine coefficients over time; at most what int32 holds."""
     import scipy.fft
 
     spectrum = scipy.fft.dct(x.astype(np.float64), axis=1, norm="ortho")
-    return np.rint(np.asarray(spectrum) * scale).astype(np.int32)
+    rounded = np.rint(np.asarray(spectrum) * scale)
+    return np.clip(rounded, -LARGEST_COEFFICIENT, LARGEST_COEFFICIENT).astype(np.int32)
 
 
 def from_coefficients(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from rfsq_jax.runs.array_checks import as_integers
+
 
 def is_flat_ids(tokens: Any) -> bool:
     """Whether the tokens are lists of flat ids, one per chunk, as a call returns them."""
@@ -17,19 +19,17 @@ def is_flat_ids(tokens: Any) -> bool:
 
 
 def check_ids(ids: Any, vocab_size: int, name: str = "tokens") -> Int[np.ndarray, "..."]:
-    """Returns tokens as an integer array.
+    """Returns tokens as an int64 array.
 
     Raises:
       TypeError: if they are not integers.
-      ValueError: if one is outside [0, vocab_size).
+      ValueError: if one is outside [0, vocab_size), values are masked, or lists differ in length.
     """
-    values = np.asarray(ids)
-    if values.size and not np.issubdtype(values.dtype, np.integer):
-        raise TypeError(f"{name} must be integers, got {values.dtype}")
+    values = as_integers(ids, name)
     if values.size and (values.min() < 0 or values.max() >= vocab_size):
         got = f"{values.min()} to {values.max()}"
         raise ValueError(f"{name} must be in [0, {vocab_size}), got {got}")
-    return values.astype(np.int64)
+    return values
 
 
 def _is_list(value: Any) -> bool:

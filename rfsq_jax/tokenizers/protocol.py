@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
@@ -21,6 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rfsq_jax.data.action_range import Check, OutOfRangeWarning, apply_check
 from rfsq_jax.data.action_space import ActionSpace, Normalization
 from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.rfsq.layers import AnyArray
@@ -65,6 +67,7 @@ class ActionTokenizer(abc.ABC):
 
     def __init__(self, space: ActionSpace) -> None:
         self.space = space
+        self._has_warned = False
 
     @classmethod
     def from_pretrained(cls: type[AnyTokenizer], path_or_name: str | Path) -> AnyTokenizer:
@@ -163,15 +166,25 @@ class ActionTokenizer(abc.ABC):
         """Bits that one chunk takes when every token costs log2(vocab_size)."""
         return self.tokens_per_chunk * math.log2(self.vocab_size)
 
-    def encode(self, actions: Any) -> Any:
+    def encode(self, actions: Any, check: Check = "warn") -> Any:
         """Returns the tokens, in the kind's own shape, of actions float [B, T, A] or [T, A].
 
+        Args:
+          actions: in robot units.
+          check: of actions outside of the range that was fitted, which may decode to others:
+            "warn" says so once per tokenizer, "raise" refuses them, "clip" moves them to its ends
+            first. Tokenizers of old files do not know it: "warn" says nothing then.
+
         Raises:
-          TypeError, ValueError: on actions of another type or shape, or NaN or inf.
+          TypeError, ValueError: see `data.action_space.check_chunks`, `action_range.apply_check`.
         """
-        chunks, single = self.space.check(actions)
+        chunks, single = self._checked(actions, check)
         tokens = self.encode_chunks(chunks)
         return tokens[0] if single else tokens
+
+    def __call__(self, actions: Any, check: Check = "warn") -> list[list[int]]:
+        """Returns one flat list of ids per chunk, coarse first; takes and raises as `encode`."""
+        return self.flatten(self.encode_chunks(self._checked(actions, check)[0]))
 
     @abc.abstractmethod
     def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> Any:
@@ -182,8 +195,8 @@ class ActionTokenizer(abc.ABC):
         """Returns float32 actions in robot units; takes what `encode` or a call returned."""
 
     @abc.abstractmethod
-    def __call__(self, actions: Any) -> list[list[int]]:
-        """Returns one flat list of ids per chunk, coarse first."""
+    def flatten(self, tokens: Any) -> list[list[int]]:
+        """Returns what `encode_chunks` gave as one flat list of ids per chunk, coarse first."""
 
     @property
     def code_axes(self) -> tuple[int, int, int]:
@@ -220,9 +233,18 @@ class ActionTokenizer(abc.ABC):
 
     @property
     def version(self) -> str:
-        """16 hex digits over kind, config, weights and space."""
-        described = {"kind": self.kind, "config": self.config_dict(), "space": self.space.to_dict()}
+        """16 hex digits over kind, config, weights and space, all that decides its codes."""
+        space = self.space.identity()
+        described = {"kind": self.kind, "config": self.config_dict(), "space": space}
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for path, leaf in sorted(flatten(jax.device_get(self.arrays())).items()):
             digest.update(path.encode() + np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()[:16]
+
+    def _checked(self, actions: Any, check: Check) -> tuple[Float[np.ndarray, "b t a"], bool]:
+        chunks, single = self.space.check(actions)
+        chunks, found = apply_check(chunks, self.space.range, self.space.spec.names, check)
+        if found is not None and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(found, OutOfRangeWarning, stacklevel=3)
+        return chunks, single

@@ -18,21 +18,24 @@ from jaxtyping import Array, Float, Int
 from rfsq_jax import rfsq
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.parallel.batching import in_blocks
-from rfsq_jax.rfsq import RFSQConfig, RFSQState
+from rfsq_jax.rfsq import RFSQState
 from rfsq_jax.rfsq.layers import AnyArray, step_size
 from rfsq_jax.runs.canonical import canonical
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.trees import Params
+from rfsq_jax.runs.records import parse_record
+from rfsq_jax.runs.trees import Params, flatten, require_finite
 from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.tokenizers.ids import is_flat_ids
+from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 if TYPE_CHECKING:
     from rfsq_jax.training.autoencoder.training import TrainingConfig
 
 FIT_STEPS = 20_000
+MAX_NORMALIZED = 1e6
+"""Hundreds of thousands of times the range of most actions; the networks stay far from overflow."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,11 +137,15 @@ class StepTokenizer(ActionTokenizer):
         cls, space: ActionSpace, config: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> StepTokenizer:
         """The inverse of `config_dict` and `arrays`."""
-        options = dict(config)
-        sizes = AutoencoderConfig(rfsq=RFSQConfig(**options.pop("rfsq")), **options)
+        sizes = parse_record(AutoencoderConfig, dict(config), "config")
+        missing = sorted(flatten(canonical(sizes)).keys() - flatten(config).keys())
+        require(not missing, "config", "whole", f"no {', '.join(missing)}")
         params, state = jax.eval_shape(lambda: autoencoder.init(sizes, jax.random.key(0)))
         wanted = {"params": params, "quantizer": state._asdict()}
         check_shapes(WEIGHTS, wanted, dict(arrays))
+        require_finite(WEIGHTS, dict(arrays))
+        scale = np.asarray(arrays["quantizer"]["scale"])
+        require(bool((scale > 0).all()), f"{WEIGHTS} quantizer/scale", "above 0", scale.min())
         return cls(sizes, arrays["params"], RFSQState(**arrays["quantizer"]), space)
 
     def config_dict(self) -> dict[str, Any]:
@@ -170,9 +177,17 @@ class StepTokenizer(ActionTokenizer):
         return StepDecoder(self.config, self.params, self.state)
 
     def encode_chunks(self, chunks: Float[np.ndarray, "b t a"]) -> Int[np.ndarray, "b t d l"]:
-        """Checked chunks in robot units -> codes int32 [B, T, D, L]."""
+        """Checked chunks in robot units -> codes int32 [B, T, D, L].
+
+        Raises:
+          ValueError: on actions so large that the networks would overflow.
+        """
+        values = self.normalization.normalize(chunks)
+        largest = float(np.abs(values).max(initial=0.0))
+        expected = f"below {MAX_NORMALIZED:g} in normalised units"
+        require(largest < MAX_NORMALIZED, "actions", expected, largest)
         run = functools.partial(autoencoder.encode, self.config, self.params, self.state)
-        return in_blocks(run, self.normalization.normalize(chunks))
+        return in_blocks(run, values)
 
     def decode(self, tokens: Any, num_layers: int | None = None) -> Float[np.ndarray, "*b t a"]:
         """Codes -> actions float32 [B, T, A] or [T, A], robot units.
@@ -184,31 +199,33 @@ class StepTokenizer(ActionTokenizer):
 
         Raises:
           ValueError: on another shape or a token outside [0, vocab_size).
-          TypeError: if the tokens are not integers.
+          TypeError: if the tokens or num_layers are not integers.
         """
-        codes = np.asarray(self._unflatten(tokens) if is_flat_ids(tokens) else tokens)
+        flat, levels = is_flat_ids(tokens), self.vocab_size
+        codes = self._unflatten(tokens) if flat else check_ids(tokens, levels)
         rfsq.require_codes(self.config.rfsq, codes)
         if codes.ndim not in (3, 4) or codes.shape[-3] != self.horizon:
             expected = f"[B, {self.horizon}, D, L] or [{self.horizon}, D, L]"
             raise ValueError(f"tokens must have shape {expected}, got {codes.shape}")
         single = codes.ndim == 3
+        used = rfsq.check_num_layers(num_layers, codes.shape[-1])
 
         def run(block: np.ndarray) -> jax.Array:
-            return autoencoder.decode(self.config, self.params, self.state, block, num_layers)
+            return autoencoder.decode(self.config, self.params, self.state, block, used)
 
         values = in_blocks(run, codes[None] if single else codes)
         actions = self.normalization.denormalize(values)
         return actions[0] if single else actions
 
-    def __call__(self, actions: Any) -> list[list[int]]:
-        """Actions [B, T, A] or [T, A] -> one flat list of ids per chunk, coarse layers first."""
-        codes = self.encode_chunks(self.space.check(actions)[0])
-        return np.moveaxis(codes, -1, 1).reshape(len(codes), -1).tolist()
+    def flatten(self, tokens: Int[np.ndarray, "b t d l"]) -> list[list[int]]:
+        """Codes -> one flat list of ids per chunk, coarse layers first."""
+        return np.moveaxis(tokens, -1, 1).reshape(len(tokens), -1).tolist()
 
     def _unflatten(self, tokens: Any) -> Int[np.ndarray, "b t d l"]:
         lengths, layer = {len(ids) for ids in tokens}, self.horizon * self.config.rfsq.dim
         if len(lengths) != 1 or min(lengths) % layer or not min(lengths):
             expected = f"equally long lists of a multiple of {layer} ids"
             raise ValueError(f"tokens must be {expected}, got lengths {sorted(lengths)}")
-        codes = np.asarray(tokens).reshape(len(tokens), -1, self.horizon, self.config.rfsq.dim)
+        ids = check_ids(tokens, self.vocab_size)
+        codes = ids.reshape(len(tokens), -1, self.horizon, self.config.rfsq.dim)
         return np.moveaxis(codes, 1, -1)

@@ -11,7 +11,6 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,13 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from rfsq_jax.parallel.hosts import is_primary
 from rfsq_jax.parallel.sharding import leaf_path
 from rfsq_jax.runs.checks import DamagedError
 from rfsq_jax.runs.json_files import SEAL, require_object, require_seal, sealed
 from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import require_same, shapes_of
+from rfsq_jax.training.checkpoint_files import check_files, run_name, write_file_list
 
 STATE = "state"
 DISK_ERROR = re.compile(r"os_error_code='(\d+)'")
@@ -36,10 +37,12 @@ class CheckpointRecord:
     Attributes:
       figures: of the evaluation that it was saved after.
       crc32: of every array's bytes, by path.
+      run: which run saved it.
     """
 
     figures: dict[str, float]
     crc32: dict[str, int]
+    run: str
 
 
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
@@ -57,11 +60,13 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         policy: Any = policies.AnyPreservationPolicy([policies.LatestN(1), best])
         self._metric = metric
         self._folder = Path(folder).resolve()
+        self._run = run_name(self._folder)
+        check_files(self._folder)
         try:
             self._orbax = ocp.training.Checkpointer(
                 str(self._folder), preservation_policy=policy, cleanup_tmp_directories=True
             )
-        except JSONDecodeError as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             message = f"a checkpoint in {self._folder} is damaged ({error}); remove its folder"
             raise DamagedError(message) from error
 
@@ -98,16 +103,18 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
           OSError: if the disk is full, or refuses otherwise.
         """
         figures: dict[str, Any] = dict(metrics)
-        record = sealed(dataclasses.asdict(CheckpointRecord(figures, _checksums(state))))
+        record = CheckpointRecord(figures, _checksums(state), self._run)
         with _disk_errors(self._folder):
             self._orbax.save(
                 step,
                 state,
                 checkpointable_name=STATE,
                 metrics=figures,
-                custom_metadata=record,
+                custom_metadata=sealed(dataclasses.asdict(record)),
                 overwrite=True,
             )
+        if is_primary():
+            write_file_list(self._folder / str(step))
 
     def restore(self, step: int, like: Any) -> Any:
         """Returns the state saved at `step`, placed as `like` is.
@@ -116,6 +123,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
           ValueError: if the saved tree differs from `like`, naming the leaves.
           DamagedError: if it is not as it was saved.
         """
+        self._record(step)
         with self._named_errors(step):
             saved = self._orbax.metadata(step).metadata
             if not jax.tree.leaves(saved):
@@ -135,13 +143,16 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             found = require_object(self._orbax.metadata(step).custom_metadata, "its record")
             require_seal("its record", found)
             rest = {name: value for name, value in found.items() if name != SEAL}
-            return parse_record(CheckpointRecord, rest, "its record")
+            record = parse_record(CheckpointRecord, rest, "its record")
+            if record.run != self._run:
+                raise ValueError(f"it was saved by run {record.run}, not by {self._run}")
+            return record
 
     @contextlib.contextmanager
     def _named_errors(self, step: int) -> Iterator[None]:
         try:
             yield
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise DamagedError(
                 f"the checkpoint of step {step} in {self._folder} is damaged ({error}); "
                 "remove that folder to resume from an earlier one"

@@ -20,7 +20,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from rfsq_jax.parallel import sharding
-from rfsq_jax.runs.checks import require_positive
+from rfsq_jax.runs.checks import require_positive, require_seed
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed, prefetch
@@ -49,7 +50,9 @@ class LoopConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "steps", "steps_per_call", "evaluate_every")
+        require_seed(self)
         if self.steps % self.steps_per_call or self.evaluate_every % self.steps_per_call:
             raise ValueError(
                 "steps and evaluate_every must be multiples of steps_per_call, got "

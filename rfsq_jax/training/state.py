@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.records import require_types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,12 @@ class OptimizerConfig:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
+        require_types(self)
         require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(self.warmup_steps >= 0, "warmup_steps", "0 or more", self.warmup_steps)
+        fraction = self.final_fraction
+        require(0 <= fraction <= 1, "final_fraction", "in [0, 1]", fraction)
+        require(self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
         cuts = self.clip_norm is None or self.clip_norm > 0
         require(cuts, "clip_norm", "above 0", self.clip_norm)
 

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.usefixtures("unchecked_types")
         (np.moveaxis(pictures(), -1, 2), ValueError, r"got \(2, 2, 3, 256, 256\)"),
         (pictures()[:0], ValueError, r"got \(0, 2"),
         (pictures()[:, :, :, :0], ValueError, r"got \(2, 2, 256, 0, 3\)"),
+        (pictures().astype(object), TypeError, "uint8 array, got object"),
+        (np.ma.masked_less(pictures(), 255), ValueError, "whole, got 'masked pixels'"),
     ],
 )
 def test_bad_images_are_named(images, error, message):
@@ -64,8 +66,15 @@ def test_bad_instructions_are_named(instructions, error, message):
         (states(3), ValueError, r"shape \[2, 8\], got \(3, 8\)"),
         (states()[:, :7], ValueError, r"shape \[2, 8\], got \(2, 7\)"),
         (states()[0], ValueError, r"shape \[2, 8\], got \(8,\)"),
-        (states() * np.nan, ValueError, "finite, got .*nan.* in sample 0"),
-        (np.diag([0.0, np.inf])[:, [0] * 7 + [1]], ValueError, "finite, got .*inf.* in sample 1"),
+        (states().astype(object), TypeError, "float array, got object"),
+        (np.ma.masked_less(states(), 9), ValueError, "whole, got 'masked values'"),
+        (np.full((2, 8), 1e300), ValueError, r"finite as float32, got \[1e\+300.* in sample 0"),
+        (states() * np.nan, ValueError, "finite as float32, got .*nan.* in sample 0"),
+        (
+            np.diag([0.0, np.inf])[:, [0] * 7 + [1]],
+            ValueError,
+            "finite as float32, .*inf.* in sample 1",
+        ),
     ],
 )
 def test_bad_states_are_named(state, error, message):

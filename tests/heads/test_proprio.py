@@ -1,11 +1,13 @@
 """The robot's state as heads see it."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from rfsq_jax.heads import proprio
+from rfsq_jax.heads.proprio import ProprioStatistics
 
 DOWN = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 vectors = st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3).map(np.array)
@@ -46,3 +48,24 @@ def test_training_states_have_zero_mean_and_unit_spread():
     constant = values.std(axis=0) < 1e-6
     np.testing.assert_array_equal(constant, [False, False, True, False, False, False, True, True])
     np.testing.assert_allclose(values.std(axis=0)[~constant], 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": np.full(8, np.nan)}, "state.mean must be finite"),
+        ({"mean": np.full(8, 1e300)}, "state.mean must be finite.*beyond float32"),
+        ({"std": np.full(8, np.inf)}, "state.std must be finite"),
+        ({"std": np.eye(8)[0]}, "state.std must be at least 1e-06, got 0.0"),
+        ({"std": np.full(8, -1.0)}, "state.std must be at least 1e-06, got -1.0"),
+        ({"mean": np.zeros(7)}, r"state.mean must be of 8 values, got \(7,\)"),
+        ({"std": np.ones((8, 1))}, r"state.std must be of 8 values, got \(8, 1\)"),
+        ({"std": np.ones(8, int)}, "state.std must be floating point"),
+    ],
+)
+def test_statistics_that_would_make_nan_are_refused(change, message):
+    unit = ProprioStatistics(np.zeros(8, np.float32), np.ones(8, np.float32))
+    proprio.check(unit)
+    proprio.check(proprio.fit(np.zeros((3, 8), np.float32)))
+    with pytest.raises((TypeError, ValueError), match=message):
+        proprio.check(unit._replace(**change))

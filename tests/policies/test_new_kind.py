@@ -65,9 +65,8 @@ class DigitsTokenizer(ActionTokenizer):
     def decode(self, tokens):
         return self.normalization.denormalize(value(check_ids(tokens, LEVELS)))
 
-    def __call__(self, actions):
-        codes = self.encode_chunks(self.space.check(actions)[0])
-        return np.moveaxis(codes, -1, 1).reshape(len(codes), -1).tolist()
+    def flatten(self, tokens):
+        return np.moveaxis(tokens, -1, 1).reshape(len(tokens), -1).tolist()
 
     @property
     def code_axes(self):

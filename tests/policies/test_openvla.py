@@ -86,7 +86,7 @@ def test_closing_is_zero_for_the_model_and_plus_one_for_the_robot(
 ) -> None:
     answer = np.zeros((1, 8, 7), np.float32)
     answer[..., 6] = raw
-    assert (oft._to_robot(answer)[..., 6] == command).all()
+    assert (oft._to_robot(oft._restore(answer))[..., 6] == command).all()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_closing_is_zero_for_the_model_and_plus_one_for_the_robot(
 def test_tokens_close_and_open(base: OpenVLAPolicy, token: int, command: float) -> None:
     answer = np.full((2, 7), 31872)
     answer[:, 6] = token
-    got = base._to_robot(answer)
+    got = base._to_robot(base._restore(answer))
     assert got.dtype == np.float32
     assert (got[..., 6] == command).all()
     # The token of 0.0 is the middle of each dim's range.

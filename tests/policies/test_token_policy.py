@@ -3,10 +3,12 @@
 import dataclasses
 import threading
 
+import jax
 import numpy as np
 import pytest
 
 from rfsq_jax.heads.config import HeadsConfig
+from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.policies import Observations, Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
 from tests.support.fakes import SPEC, Patches
@@ -154,3 +156,48 @@ def test_the_bundled_policy_acts():
     actions = policy.act(seen)
     assert actions.shape == (2, 8, 7)
     assert np.abs(actions[0] - actions[1]).max() > 0
+
+
+CASES = [("tokens", "mean"), ("tokens", "mode"), ("bins", "mode"), ("regression", "mean")]
+
+
+@pytest.mark.parametrize(("kind", "point_estimate"), CASES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_never_reaches_a_robot(kind, point_estimate, bad):
+    config = HeadsConfig(kind=kind, main=SMALL, draft=None, point_estimate=point_estimate)
+    parts = make_parts(config, None)
+    params = jax.tree.map(lambda leaf: np.full_like(leaf, bad), parts.params)
+    policy = TokenPolicy(dataclasses.replace(parts, params=params), Patches())
+    expected = f"actions of a {kind} policy must be finite, got NaN or inf for sample 0 .3 of 3."
+    with pytest.raises(FloatingPointError, match=expected):
+        policy.act(observe(3))
+
+
+@pytest.mark.parametrize("mode", ["speculative", "early_exit"])
+def test_nor_does_it_in_other_modes(mode):
+    config = HeadsConfig(main=SMALL, draft=SMALL, point_estimate="mode")
+    parts = make_parts(config, threshold=-1e9)
+    params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), parts.params)
+    policy = TokenPolicy(dataclasses.replace(parts, params=params), Patches(), mode)
+    with pytest.raises(FloatingPointError, match="must be finite"):
+        policy.act(observe(1))
+
+
+def test_statistics_are_checked():
+    bad = ProprioStatistics(np.zeros(8, np.float32), np.zeros(8, np.float32))
+    with pytest.raises(ValueError, match=r"state\.std must be at least"):
+        dataclasses.replace(make_parts(), statistics=bad)
+
+
+def test_a_state_beyond_float32_is_refused(policy):
+    seen = dataclasses.replace(observe(), state=np.full((3, 8), 1e300))
+    with pytest.raises(ValueError, match="state must be finite as float32"):
+        policy.act(seen)
+
+
+def test_the_range_is_no_part_of_the_version():
+    config = HeadsConfig(kind="bins", main=SMALL, draft=None)
+    parts = make_parts(config, None)
+    assert parts.space.range is not None
+    without = dataclasses.replace(parts, space=dataclasses.replace(parts.space, range=None))
+    assert TokenPolicy(parts, Patches()).version == TokenPolicy(without, Patches()).version

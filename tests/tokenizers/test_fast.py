@@ -19,6 +19,7 @@ from rfsq_jax.tokenizers.fast_transform import (
     train_bpe,
 )
 
+OUT_OF_RANGE = pytest.mark.filterwarnings("ignore::rfsq_jax.data.action_range.OutOfRangeWarning")
 X = hnp.arrays(np.float32, (2, 8, 3), elements=st.floats(-2, 2, width=32))
 INTEGERS = hnp.arrays(np.int32, (8, 7), elements=st.integers(-20, 35))
 
@@ -104,6 +105,7 @@ def test_a_single_chunk_is_a_flat_list(fitted, chunks):
     np.testing.assert_array_equal(fitted.decode(ids), fitted.decode([ids])[0])
 
 
+@OUT_OF_RANGE
 def test_a_coefficient_that_fit_never_saw_is_an_error_unless_clipped(chunks):
     wild = chunks[:1] * np.float32(40)
     strict = FastTokenizer.fit(chunks, scale=10.0)
@@ -135,7 +137,7 @@ def test_an_alphabet_larger_than_the_vocabulary_is_refused(chunks):
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_scale_that_is_not_positive_is_refused(scale, chunks):
-    with pytest.raises(ValueError, match="scale must be positive and finite"):
+    with pytest.raises(ValueError, match=r"scale must be .*finite"):
         FastTokenizer.fit(chunks, scale=scale)
 
 

@@ -53,6 +53,7 @@ def test_encoding_leaves_the_actions_alone_and_ignores_the_batch(tok, chunks):
     np.testing.assert_array_equal(chunks, before)
 
 
+@pytest.mark.filterwarnings("ignore::rfsq_jax.data.action_range.OutOfRangeWarning")
 def test_decoding_decoded_actions_changes_nothing_more(tok, chunks):
     once = tok.decode(tok(chunks))
     assert (once.dtype, once.shape) == (np.float32, chunks.shape)

@@ -1,14 +1,18 @@
 """Checkpoints: latest and best, and what happens when they do not fit or are damaged."""
 
+import errno
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rfsq_jax.runs.checks import DamagedError
 from rfsq_jax.runs.json_files import sealed
-from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.checkpoint_files import FILES, RUN
+from rfsq_jax.training.checkpoints import Checkpoints, _disk_errors
 
 
 def state_of(value, width=3):
@@ -26,7 +30,7 @@ def test_latest_and_best_are_kept(tmp_path):
         assert checkpoints.best_step == 1
         best = checkpoints.restore(1, state_of(0.0))
         np.testing.assert_array_equal(best["params"]["kernel"], np.ones((2, 3)))
-    assert {path.name for path in tmp_path.iterdir()} == {"1", "3"}
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "3", RUN}
 
 
 def test_a_state_of_another_shape_is_named(tmp_path):
@@ -65,7 +69,7 @@ def test_damaged_metrics_are_named(tmp_path):
     with Checkpoints(tmp_path, "error") as checkpoints:
         checkpoints.save(5, state_of(1.0), {"error": 1.0})
     cut_files(tmp_path / "5", lambda path: "metrics" in path.parts[-2:])
-    with pytest.raises(ValueError, match=r"a checkpoint in .* is damaged"):
+    with pytest.raises(ValueError, match=r"step 5 in .* is damaged \(metrics"):
         Checkpoints(tmp_path, "error")
 
 
@@ -77,23 +81,56 @@ def test_an_unfinished_save_is_not_a_checkpoint(tmp_path):
         assert checkpoints.latest_step == 5
 
 
-def test_changed_figures_and_arrays_are_noticed(tmp_path):
+def damaged(folder, read):
+    """What is said when a folder of checkpoints is opened and read."""
+    with pytest.raises(DamagedError) as error, Checkpoints(folder, "error") as checkpoints:
+        read(checkpoints)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["", "killed before its files were listed"])
+def test_changed_figures_and_arrays_are_noticed(tmp_path, listed):
     with Checkpoints(tmp_path, "error") as checkpoints:
         checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    if not listed:
+        (tmp_path / "5" / FILES).unlink()
     path = tmp_path / "5" / "_CHECKPOINT_METADATA"
     text = path.read_text()
     path.write_text(text.replace('"error": 1.0', '"error": 0.5'))
-    with (
-        Checkpoints(tmp_path, "error") as checkpoints,
-        pytest.raises(ValueError, match=r"step 5 in .* is damaged \(its record is damaged"),
-    ):
-        _ = checkpoints.best_step
+    said = damaged(tmp_path, lambda checkpoints: checkpoints.best_step)
+    assert ("_CHECKPOINT_METADATA was altered" if listed else "its record is damaged") in said
     record = json.loads(text)["custom_metadata"]
     record["crc32"] = dict.fromkeys(record["crc32"], 0)
-    metadata = {**json.loads(text), "custom_metadata": sealed(record)}
-    path.write_text(json.dumps(metadata))
-    with (
-        Checkpoints(tmp_path, "error") as checkpoints,
-        pytest.raises(ValueError, match=r"step 5 in .* is damaged \(its arrays: "),
-    ):
-        checkpoints.restore(5, state_of(1.0))
+    path.write_text(json.dumps({**json.loads(text), "custom_metadata": sealed(record)}))
+    said = damaged(tmp_path, lambda checkpoints: checkpoints.restore(5, state_of(1.0)))
+    assert ("_CHECKPOINT_METADATA was altered" if listed else "its arrays: ") in said
+
+
+def test_a_checkpoint_of_another_run_is_noticed(tmp_path):
+    for name in ("one", "other"):
+        with Checkpoints(tmp_path / name, "error") as checkpoints:
+            checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    shutil.rmtree(tmp_path / "one" / "5")
+    shutil.copytree(tmp_path / "other" / "5", tmp_path / "one" / "5")
+    said = damaged(tmp_path / "one", lambda found: found.restore(5, state_of(1.0)))
+    assert "it was saved by run" in said
+    (tmp_path / "one" / RUN).unlink()
+    assert "run.json is missing" in damaged(tmp_path / "one", lambda found: None)
+
+
+@pytest.mark.parametrize("name", ["state/_sharding", "state/_METADATA", "metrics/metrics"])
+def test_what_orbax_trusts_is_compared_first(tmp_path, name):
+    with Checkpoints(tmp_path, "error") as checkpoints:
+        checkpoints.save(5, state_of(1.0), {"error": 1.0})
+    (tmp_path / "5" / name).write_text("[" * 100_000)
+    assert f"{name} was altered" in damaged(tmp_path, lambda found: None)
+    (tmp_path / "5" / name).unlink()
+    assert "no file at" in damaged(tmp_path, lambda found: None)
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
+    with pytest.raises(OSError, match="No space left on device") as error, _disk_errors(tmp_path):
+        raise ValueError("RESOURCE_EXHAUSTED: Failed [os_error_code='28']")
+    assert error.value.errno == errno.ENOSPC
+    with pytest.raises(ValueError, match="something else"), _disk_errors(tmp_path):
+        raise ValueError("something else")

@@ -10,7 +10,8 @@ from typing import Literal
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
 from rfsq_jax.backbones.protocol import BackboneOption, BackboneOptions
-from rfsq_jax.runs.checks import require, require_choice, require_positive
+from rfsq_jax.runs.checks import MAX_DEPTH, MAX_SIZE, require, require_choice, require_range
+from rfsq_jax.runs.records import require_types
 
 Features = Literal["actions", "last"]
 Dtype = Literal["bfloat16", "float32"]
@@ -45,18 +46,14 @@ class OpenVLAOptions(BackboneOptions):
     chips: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("cameras", "early_layer"):
-            number = getattr(self, name)
-            require(number is None or type(number) is int, name, "a whole number", number)
-        require(type(self.chips) is int, "chips", "a whole number", self.chips)
-        for name in ("blind", "jpeg"):
-            switch = getattr(self, name)
-            require(type(switch) is bool, name, "True or False", switch)
-        require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
+        require_choice(self.dtype, Dtype, "dtype")
         if self.features is not None:
             require_choice(self.features, Features, "features")
-        require_choice(self.dtype, Dtype, "dtype")
-        require_positive(self, "chips")
+        require_types(self)
+        require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
+        if self.early_layer is not None:
+            require_range(self, 1, MAX_DEPTH, "early_layer")
+        require_range(self, 1, MAX_SIZE, "chips")
 
     @property
     def wants_jpeg_files(self) -> bool:

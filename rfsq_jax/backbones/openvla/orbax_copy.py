@@ -22,12 +22,21 @@ from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import RULES, Leaf
 from rfsq_jax.parallel.sharding import spec_for
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.json_files import read_json, write_json
+from rfsq_jax.runs.json_files import (
+    SEAL,
+    read_json,
+    require_object,
+    require_seal,
+    sealed,
+    write_json,
+)
+from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 from rfsq_jax.runs.weight_files import check_version
 
 FILE, ARRAYS = "parameters.json", "parameters"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The first had no hash over the description."""
 DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What Orbax and TensorStore raise for files that are not as they wrote them."""
 CHUNK_BYTES = 2**26
@@ -48,6 +57,13 @@ class Origin:
     oft: OFTConfig | None
     files: dict[str, int]
 
+    def __post_init__(self) -> None:
+        digest = re.fullmatch("[0-9a-f]{64}", self.weights)
+        require(digest is not None, "weights", "a sha256", self.weights)
+        require(len(self.files) > 0, "files", "a table of sizes", self.files)
+        for name, size in self.files.items():
+            require(size >= 0, f"files: {name}", "a number of bytes", size)
+
 
 def is_converted(folder: Path) -> bool:
     """Whether a folder is an Orbax copy."""
@@ -56,7 +72,8 @@ def is_converted(folder: Path) -> bool:
 
 def write_origin(folder: Path, origin: Origin) -> None:
     """Writes what a copy was made of."""
-    write_json(folder / FILE, {"format_version": FORMAT_VERSION, **dataclasses.asdict(origin)})
+    described = {"format_version": FORMAT_VERSION, **dataclasses.asdict(origin)}
+    write_json(folder / FILE, sealed(described))
 
 
 def read_origin(folder: Path) -> Origin:
@@ -66,33 +83,14 @@ def read_origin(folder: Path) -> Origin:
       ValueError: if its file is damaged, or newer than this rfsq_jax.
     """
     path = folder / FILE
-    table = read_json(path)
-    require(isinstance(table, dict), str(path), "a table", table)
-    check_version(path, table, FORMAT_VERSION, "copy of OpenVLA")
-    try:
-        return _origin(table)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def _origin(table: dict[str, Any]) -> Origin:
-    weights, oft, files = (table.get(name) for name in ("weights", "oft", "files"))
-    if not isinstance(weights, str) or not re.fullmatch("[0-9a-f]{64}", weights):
-        raise ValueError(f"weights must be a sha256, got {weights!r:.80}")
-    if not isinstance(files, dict) or not files:
-        raise ValueError(f"files must be a table of sizes, got {files!r:.80}")
-    for name, size in files.items():
-        require(type(size) is int and size >= 0, f"files: {name}", "a number of bytes", size)
-    return Origin(weights, None if oft is None else _oft(oft), files)
-
-
-def _oft(table: Any) -> OFTConfig:
-    kinds = {each.name: type(each.default) for each in dataclasses.fields(OFTConfig)}
-    fits = isinstance(table, dict) and table.keys() == kinds.keys()
-    require(fits, "oft", f"null or a table of {', '.join(kinds)}", table)
-    for name, kind in kinds.items():
-        require(type(table[name]) is kind, f"oft.{name}", f"of type {kind.__name__}", table[name])
-    return OFTConfig(**table)
+    table = require_object(read_json(path), str(path))
+    version = check_version(path, table, FORMAT_VERSION, "copy of OpenVLA")
+    if SEAL in table or version > 1:
+        require_seal(str(path), table)
+    names = [field.name for field in dataclasses.fields(Origin)]
+    expected = {*names, SEAL, "format_version"}
+    require(table.keys() <= expected, str(path), f"a table of {', '.join(names)}", sorted(table))
+    return parse_record(Origin, {name: table[name] for name in names if name in table}, str(path))
 
 
 def write_arrays(folder: Path, arrays: Iterable[tuple[str, np.ndarray]]) -> None:

@@ -34,11 +34,13 @@ from rfsq_jax.data.observations import Observations
 from rfsq_jax.interop.torch_files import read_state_dict
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.canonical import canonical
-from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.checks import require, require_range
+from rfsq_jax.runs.records import require_types
 
 NAME = "small"
 CAMERAS = 2
 IMAGE_SIZE = 256
+MAX_RESOLUTION = 4096
 LONGEST_RUN = 3
 """Words of an instruction that are hashed together."""
 
@@ -65,8 +67,10 @@ class SmallConfig(BackboneOptions):
     grid: int = 8
 
     def __post_init__(self) -> None:
+        require_types(self)
         fits = self.resolution >= 32 and self.resolution % 32 == 0
         require(fits, "resolution", "a positive multiple of 32", self.resolution)
+        require_range(self, 32, MAX_RESOLUTION, "resolution")
         ordered = 1 <= self.early_stage < self.final_stage <= len(efficientnet.STAGES)
         stages = (self.early_stage, self.final_stage)
         require(ordered, "early_stage, final_stage", "ascending in 1..7", stages)

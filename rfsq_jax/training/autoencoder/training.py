@@ -21,7 +21,8 @@ from rfsq_jax.data.action_spec import ActionSpec
 from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQState
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_choice, require_positive, require_range
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig, Params
 from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
@@ -55,6 +56,7 @@ class LossConfig:
     prefix_share: float = 0.005
 
     def __post_init__(self) -> None:
+        require_types(self)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             require(value >= 0, field.name, "0 or more", value)
@@ -72,6 +74,7 @@ class TrainingConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "batch_size")
 
 
@@ -94,6 +97,14 @@ class AutoencoderRun:
     held_out: float = 0.1
     against: Conditioning | None = "none"
     output: Path = Path("runs/ae/robust")
+
+    def __post_init__(self) -> None:
+        if self.against is not None:
+            require_choice(self.against, Conditioning, "against")
+        require_types(self)
+        require(len(self.suites) > 0, "suites", "at least one", self.suites)
+        require_range(self, 1, MAX_SIZE, "horizon")
+        require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from rfsq_jax.heads.network import Heads, HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.training.loop import Metrics
 
 
@@ -51,6 +52,7 @@ class HeadsLoss:
     state_noise: float = 0.1
 
     def __post_init__(self) -> None:
+        require_types(self)
         for field in ("smoothing", "own_codes", "perturbation", "fine_dropout", "feature_dropout"):
             value = getattr(self, field)
             require(0 <= value <= 1, field, "in [0, 1]", value)

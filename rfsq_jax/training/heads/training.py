@@ -17,6 +17,7 @@ from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
 from rfsq_jax.training.feeding import Feed
 from rfsq_jax.training.heads.objective import Batch, HeadsLoss, make_objective
@@ -49,6 +50,7 @@ class AveragedTraining:
     ema: float = 0.998
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "batch_size")
         require(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
 
@@ -81,6 +83,9 @@ class PolicyRun:
     training: HeadsTraining = HeadsTraining()
     tokenizer: str = "libero"
     output: Path = Path("runs/heads/small")
+
+    def __post_init__(self) -> None:
+        require_types(self)
 
     def identity(self) -> dict[str, Any]:
         """The options that decide what is in the heads' folder."""

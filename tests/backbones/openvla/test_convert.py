@@ -23,6 +23,7 @@ from rfsq_jax.backbones.openvla.convert import convert, main
 from rfsq_jax.backbones.openvla.layout import RULES
 from rfsq_jax.parallel.sharding import make_mesh, tree_shardings
 from tests.support.commands import refusal
+from tests.support.descriptions import change
 from tests.support.openvla_checkpoints import TINY, TINY_OFT, write_checkpoint
 
 
@@ -126,19 +127,22 @@ def test_damaged_copies_are_named(copy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"weights": 3}, "weights must be a sha256, got 3"),
+        ({"weights": 3}, "weights must be a valid string, got 3"),
         ({"weights": "../else"}, "weights must be a sha256"),
-        ({"files": []}, r"files must be a table of sizes, got \[\]"),
-        ({"files": {"a": "1"}}, "files: a must be a number of bytes, got '1'"),
-        ({"oft": {"horizon": 8}}, "oft must be null or a table of horizon"),
-        ({"oft": 1}, "oft must be null or a table of horizon"),
+        ({"files": []}, r"files must be an object, got \[\]"),
+        ({"files": {"a": "1"}}, "files.a must be a valid integer, got '1'"),
+        ({"files": {"a": -1}}, "files: a must be a number of bytes, got -1"),
+        ({"files": {}}, "files must be a table of sizes"),
+        ({"oft": {"horizons": 8}}, "oft.horizons is unknown"),
+        ({"oft": 1}, "oft must be an object, got 1"),
+        ({"other": 1}, "a table of weights, oft, files"),
         (
             {"oft": {**dataclasses.asdict(OFTConfig()), "horizon": 8.5}},
-            "oft.horizon must be of type int",
+            "oft.horizon must be a valid integer",
         ),
         (
             {"oft": {**dataclasses.asdict(OFTConfig()), "proprio": 1}},
-            "oft.proprio must be of type bool",
+            "oft.proprio must be a valid boolean",
         ),
         (
             {"oft": {**dataclasses.asdict(OFTConfig()), "horizon": -1}},
@@ -152,7 +156,11 @@ def test_an_origin_that_is_none_is_named(tmp_path: Path, changes: Any, message: 
     path = tmp_path / orbax_copy.FILE
     assert orbax_copy.read_origin(tmp_path) == origin
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(ValueError, match=rf"parameters\.json is damaged: .*{message}"):
+    with pytest.raises(ValueError, match=r"parameters\.json is damaged: its sha256"):
+        orbax_copy.read_origin(tmp_path)
+    orbax_copy.write_origin(tmp_path, origin)
+    change(path, **changes)
+    with pytest.raises(ValueError, match=rf"parameters\.json.*{message}"):
         orbax_copy.read_origin(tmp_path)
 
 

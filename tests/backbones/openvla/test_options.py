@@ -21,9 +21,9 @@ from tests.support.openvla_checkpoints import TINY_OFT, write_checkpoint
         ({"early_layer": 3}, r"early_layer must be in 1\.\.2"),
         ({"cameras": 3}, "cameras must be 1 or 2"),
         ({"statistics": "libero_goal"}, "key must be one of libero_spatial_no_noops"),
-        ({"chips": "two"}, "chips must be a whole number"),
-        ({"blind": 1}, "blind must be True or False"),
-        ({"jpeg": "no"}, "jpeg must be True or False"),
+        ({"chips": "two"}, "chips must be a valid integer"),
+        ({"blind": 1}, "blind must be a valid boolean"),
+        ({"jpeg": "no"}, "jpeg must be a valid boolean"),
         ({"dtype": "int8"}, "dtype must be one of"),
     ],
 )
