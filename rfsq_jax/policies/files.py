@@ -24,7 +24,7 @@ from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.json_files import SEAL, read_json
 from rfsq_jax.runs.records import parse_record
-from rfsq_jax.runs.trees import Params
+from rfsq_jax.runs.trees import Params, require_finite
 from rfsq_jax.runs.weight_files import WEIGHTS, WeightFolders, check_shapes
 from rfsq_jax.tokenizers.files import FOLDERS as TOKENIZERS
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
@@ -124,6 +124,7 @@ def _read(folder: Path) -> PolicyParts:
         _require_tokenizer(path, stored)
     wanted = jax.eval_shape(lambda: network.init(stored.config, stored.shape, jax.random.key(0)))
     check_shapes(folder / WEIGHTS, wanted, params)
+    require_finite(str(folder / WEIGHTS), params)
     try:
         return _parts(stored, params, tokenizer)
     except ValueError as error:
@@ -132,7 +133,7 @@ def _read(folder: Path) -> PolicyParts:
 
 def _parts(stored: PolicyFile, params: Params, tokenizer: ActionTokenizer | None) -> PolicyParts:
     state = {name: np.asarray(each, np.float32) for name, each in vars(stored.state).items()}
-    space = ActionSpace.from_dict(stored.space or {}) if tokenizer is None else tokenizer.space
+    own = None if tokenizer is not None else ActionSpace.from_dict(stored.space or {}, "space")
     return PolicyParts(
         backbone=stored.backbone.name,
         backbone_version=stored.backbone.version,
@@ -140,7 +141,7 @@ def _parts(stored: PolicyFile, params: Params, tokenizer: ActionTokenizer | None
         shape=stored.shape,
         params=params,
         statistics=ProprioStatistics(**state),
-        space=space,
+        space=own or tokenizer.space,
         tokenizer=tokenizer,
         threshold=stored.threshold,
         backbone_options=stored.backbone.options,

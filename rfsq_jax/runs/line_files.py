@@ -43,7 +43,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Warns:
       DamagedLineWarning: for each line that is left out.
     """
-    if not path.exists():
+    # A link to nowhere is there too, and is refused.
+    if not os.path.lexists(path):
         return
     *lines, rest = read_bounded(path, MAX_BYTES).split(b"\n")
     checked = False

@@ -75,7 +75,7 @@ def _read(folder: Path) -> ActionTokenizer:
     path = folder / FOLDERS.description
     stored = parse_record(TokenizerFile, description, str(path))
     try:
-        kind = tokenizer_class(stored.kind)
-        return kind.from_parts(ActionSpace.from_dict(description), stored.config, arrays)
+        space = ActionSpace.from_dict(description)
+        return tokenizer_class(stored.kind).from_parts(space, stored.config, arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

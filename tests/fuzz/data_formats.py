@@ -95,12 +95,21 @@ FORMATS = (
         promise=CHECKED,
     ),
     Format(name="libero-hdf5", make=_make_original, load=_load_original, promise=CHECKED),
-    Format(name="our-hdf5", make=_make_ours, load=_load_ours, promise=CHECKED),
+    Format(
+        name="our-hdf5",
+        make=_make_ours,
+        load=_load_ours,
+        covered="*",
+        exchange_noticed=False,
+        promise="Every demonstration has a hash, every image a checksum; neither may differ.",
+    ),
     Format(
         name="bundled-demonstrations",
         make=_make_bundle,
         load=lambda folder: read_bundle(folder / "libero_spatial.npz"),
-        promise=CHECKED,
+        covered="*",
+        exchange_noticed=False,
+        promise="All of it is under a hash.",
     ),
     Format(
         name="rlds",

@@ -109,6 +109,8 @@ FORMATS = (
         name="openvla-copy-origin",
         make=_make_origin,
         load=read_origin,
-        promise="Read or refused with the file's name.",
+        covered="*",
+        exchange_noticed=False,
+        promise="What the copy was made of is under a hash; of the arrays, sizes are compared.",
     ),
 )

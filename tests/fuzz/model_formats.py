@@ -21,6 +21,7 @@ from rfsq_jax.tokenizers.fast import FastTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
 from tests.fuzz.registry import Format
 from tests.support.fakes import SPEC
+from tests.support.feature_store import SPEC as STORE_SPEC
 from tests.support.feature_store import make_store
 from tests.support.policies import untrained_parts
 from tests.support.tokenizers import untrained_tokenizer
@@ -91,8 +92,8 @@ def _load_features(folder: Path) -> list[Any]:
 def _load_shard(folder: Path) -> list[Any]:
     shard = folder / "features" / "shard-00000"
     description = check_shard(shard, contents=True)
-    features = [open_features(shard, depth, "float16") for depth in DEPTHS]
-    return [description["frames"], read_columns(shard), *features]
+    features = [open_features(shard, name, STORE_SPEC.depths[name], "float16") for name in DEPTHS]
+    return [description.frames, read_columns(shard), *features]
 
 
 def _state(seed: int) -> Any:

@@ -14,14 +14,12 @@ from rfsq_jax.evaluation.analysis.pairs import compare_runs, read_run
 from rfsq_jax.evaluation.log import EpisodeLog, digest, read_actions, write_actions
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 from rfsq_jax.evaluation.report.page import write_report
-from rfsq_jax.runs.files import write_json
-from rfsq_jax.runs.results import claim_folder
+from rfsq_jax.runs.claims import claim_folder
+from rfsq_jax.runs.json_files import sealed, write_json
 from rfsq_jax.training.metrics import FileWriter
 from tests.fuzz.registry import Format
 from tests.support.evaluation import record_of
 from tests.support.reports import sample_results
-
-NOT_HASHED = "Read or refused with the file's name; a change that is still valid is not noticed."
 
 
 def _make_log(folder: Path, seed: int) -> None:
@@ -74,7 +72,7 @@ def _protocol(seed: int) -> dict[str, Any]:
 
 
 def _make_results(folder: Path, seed: int) -> None:
-    write_json(folder / "results.json", _results(seed))
+    write_json(folder / "results.json", sealed(_results(seed)))
 
 
 def _load_pair(folder: Path) -> list[Any]:
@@ -95,7 +93,8 @@ def _make_heads(folder: Path, seed: int) -> None:
     figures = {"accuracy": {"main": [0.5 + seed / 4, 0.25]}, "actions": {"mse": 0.01}}
     config = {"features": {"output": "runs/features/small"}, "seed": seed}
     for name in ("one", "two"):
-        write_json(folder / name / "results.json", {"figures": figures, "config": config})
+        results = sealed({"figures": figures, "config": config})
+        write_json(folder / name / "results.json", results)
 
 
 def _load_heads(folder: Path) -> dict[str, Any]:
@@ -139,10 +138,22 @@ FORMATS = (
         load=_load_claim,
         promise="A run goes on in a folder only if its config.json holds the same options.",
     ),
-    Format(name="results-pair", make=_make_results, load=_load_pair, promise=NOT_HASHED),
-    Format(name="results-report", make=_make_results, load=_load_report, promise=NOT_HASHED),
-    Format(name="results-failures", make=_make_failures, load=read_failures, promise=NOT_HASHED),
-    Format(name="results-heads", make=_make_heads, load=_load_heads, promise=NOT_HASHED),
+    *(
+        Format(
+            name=f"results-{name}",
+            make=make,
+            load=load,
+            covered="*results.json",
+            exchange_noticed=False,
+            promise="The figures are those that were written: the file has a hash over itself.",
+        )
+        for name, make, load in (
+            ("pair", _make_results, _load_pair),
+            ("report", _make_results, _load_report),
+            ("failures", _make_failures, read_failures),
+            ("heads", _make_heads, _load_heads),
+        )
+    ),
     Format(
         name="episode-actions",
         make=_make_actions,

@@ -40,7 +40,8 @@ def _copy_array(source: StoredGroup, name: str, target: h5py.Group) -> None:
         if chunks is None:
             target.create_dataset(name, data=dataset[()])
             return
-        settings = {"compression": dataset.compression, "shuffle": dataset.shuffle}
+        filters = ("compression", "shuffle", "fletcher32")
+        settings = {name: getattr(dataset, name) for name in filters}
         copy = target.create_dataset(name, dataset.shape, dtype, chunks=chunks, **settings)
         count = dataset.id.get_num_chunks()
         if count > MAX_STEPS:

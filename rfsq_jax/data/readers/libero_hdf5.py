@@ -24,6 +24,7 @@ from jaxtyping import Float32, Int, UInt8
 
 from rfsq_jax.data.episodes import STATE_DIM, Episode
 from rfsq_jax.data.readers.hdf5_files import StoredGroup, open_hdf5
+from rfsq_jax.data.readers.hdf5_hash import require_hash
 
 IMAGE_KEYS = {"agentview": "agentview_rgb", "robot0_eye_in_hand": "eye_in_hand_rgb"}
 ACTIONS, IMAGES = (None, None), (None, None, None, 3)
@@ -45,7 +46,10 @@ def read_hdf5(path: Path, *, images: bool = False) -> list[Episode]:
     path = Path(path)
     with open_demonstrations(path) as data:
         instruction = _instruction(data)
-        return [_read_episode(each, instruction, images) for each in demo_groups(data)]
+        groups = demo_groups(data)
+        for each in groups:
+            require_hash(data, each)
+        return [_read_episode(each, instruction, images) for each in groups]
 
 
 def read_frames(

@@ -9,6 +9,7 @@ Axes: E episodes · N = all steps of all episodes.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import importlib.resources.abc
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +23,12 @@ from rfsq_jax.libero.demonstrations.demonstration import Demonstration
 from rfsq_jax.libero.lattice import from_counts, to_counts
 from rfsq_jax.libero.tasks import Start
 from rfsq_jax.runs.arrays import read_npz
+from rfsq_jax.runs.checks import DamagedError
 from rfsq_jax.runs.files import atomic_path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The first had no hash; the bundles of the package are of it."""
+HASH = "sha256"
 COLUMNS: dict[str, tuple[type[np.generic], tuple[int | None, ...]]] = {
     "format_version": (np.int32, ()),
     "suite": (np.str_, ()),
@@ -88,7 +92,9 @@ def write_bundle(path: Path, demonstrations: Sequence[Demonstration]) -> None:
             f"a bundle must hold one suite, got {sorted(suites) or 'no demonstrations'}"
         )
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **_pack(suites.pop(), demonstrations))
+        arrays = _pack(suites.pop(), demonstrations)
+        hashed = {**arrays, HASH: np.array(_digest(arrays))}
+        np.savez_compressed(stream, allow_pickle=False, **hashed)
 
 
 def read_bundle(path: Path) -> list[Demonstration]:
@@ -100,13 +106,24 @@ def read_bundle(path: Path) -> list[Demonstration]:
     arrays = read_npz(path)
     _check(path, arrays, ("format_version",))
     version = int(arrays["format_version"])
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version}")
+    if not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(f"{path} must have format version 1 to {FORMAT_VERSION}, got {version}")
+    found = arrays.pop(HASH, None)
+    if (found is not None or version > 1) and str(found) != _digest(arrays):
+        raise DamagedError(f"{path} is damaged: its {HASH} is not that of its content")
     _check(path, arrays, COLUMNS)
     try:
         return _unpack(arrays)
     except ValueError as error:
         raise ValueError(f"{path} is not a whole bundle: {error}") from error
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _check(path: Path, arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> None:

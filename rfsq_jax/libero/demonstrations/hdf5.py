@@ -17,6 +17,7 @@ import numpy as np
 from rfsq_jax.data.episodes import ACTION_DIM, STATE_DIM, check_steps
 from rfsq_jax.data.readers.hdf5_copy import copy_group
 from rfsq_jax.data.readers.hdf5_files import StoredGroup
+from rfsq_jax.data.readers.hdf5_hash import HASH, SIGNED_SINCE, content_hash, require_hash
 from rfsq_jax.data.readers.libero_hdf5 import IMAGE_KEYS, demo_groups, open_demonstrations
 from rfsq_jax.libero.demonstrations.demonstration import Demonstration, Trace
 from rfsq_jax.libero.sensors import axis_angle_from_quaternion
@@ -47,11 +48,13 @@ def write_hdf5(path: Path, demonstrations: Sequence[Demonstration]) -> None:
     tasks = {(each.suite, each.task_index) for each in demonstrations}
     if len(tasks) != 1:
         raise ValueError(f"a file must hold one task, got {sorted(tasks) or 'no demonstrations'}")
-    with atomic_path(Path(path)) as temporary, h5py.File(temporary, "w") as file:
-        data = file.create_group("data")
-        _write_attributes(data, demonstrations)
-        for number, demonstration in enumerate(demonstrations):
-            _write_demonstration(data.create_group(f"demo_{number}"), demonstration)
+    with atomic_path(Path(path)) as temporary:
+        with h5py.File(temporary, "w") as file:
+            data = file.create_group("data")
+            _write_attributes(data, demonstrations)
+            for number, demonstration in enumerate(demonstrations):
+                _write_demonstration(data.create_group(f"demo_{number}"), demonstration)
+        _write_hashes(temporary)
 
 
 def merge_hdf5(path: Path, parts: Sequence[Path], *, attempts: int) -> None:
@@ -74,6 +77,7 @@ def merge_hdf5(path: Path, parts: Sequence[Path], *, attempts: int) -> None:
             with open_demonstrations(part) as source:
                 data.attrs.update(source.attributes())
                 for group in demo_groups(source):
+                    require_hash(source, group)
                     total += group.number("num_samples")
                     copy_group(group, data.create_group(f"demo_{len(data)}"))
         data.attrs.update(num_demos=len(data), total=total, attempts=attempts)
@@ -90,6 +94,14 @@ def read_attempts(path: Path) -> int:
         return data.number("attempts")
 
 
+def _write_hashes(path: Path) -> None:
+    with open_demonstrations(path) as data:
+        hashes = {group.name: content_hash(data, group) for group in demo_groups(data)}
+    with h5py.File(path, "r+") as file:
+        for name, value in hashes.items():
+            file[name].attrs[HASH] = value
+
+
 def _write_attributes(data: h5py.Group, demonstrations: Sequence[Demonstration]) -> None:
     first = demonstrations[0]
     words = {"problem_name": first.suite, "language_instruction": first.instruction}
@@ -104,6 +116,7 @@ def _write_attributes(data: h5py.Group, demonstrations: Sequence[Demonstration])
         task_index=first.task_index,
         task_name=first.task_name,
         instruction=first.instruction,
+        format_version=SIGNED_SINCE,
     )
 
 
@@ -136,7 +149,8 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
         group.create_dataset(name, data=values)
     for camera, images in trace.images.items():
         name, one = f"obs/{IMAGE_KEYS[camera]}", (1, *images.shape[1:])
-        group.create_dataset(name, data=images[:, ::-1, ::-1], chunks=one, compression="gzip")
+        turned = images[:, ::-1, ::-1]
+        group.create_dataset(name, data=turned, chunks=one, compression="gzip", fletcher32=True)
 
 
 def _observations(trace: Trace) -> dict[str, np.ndarray]:
@@ -152,6 +166,7 @@ def _observations(trace: Trace) -> dict[str, np.ndarray]:
 
 
 def _read_demonstration(data: StoredGroup, group: StoredGroup) -> Demonstration:
+    require_hash(data, group)
     actions = group.floats("actions", (None, ACTION_DIM))
     steps = len(actions)
     executed = group.floats("executed_actions", (steps, ACTION_DIM))

@@ -27,7 +27,7 @@ def test_a_truncated_bundle_is_named(tmp_path):
 def test_another_format_version_is_refused(tmp_path):
     path = tmp_path / "suite.npz"
     np.savez(path, format_version=np.int32(99))
-    with pytest.raises(ValueError, match="format version 1, got 99"):
+    with pytest.raises(ValueError, match="format version 1 to 2, got 99"):
         bundled.read_bundle(path)
 
 
@@ -48,7 +48,14 @@ def test_arrays_that_are_no_bundle_are_named(tmp_path, change, message):
     path = tmp_path / "suite.npz"
     bundled.write_bundle(path, [make_demonstration(0)])
     arrays = {**read_npz(path), **change}
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=rf"suite\.npz.* ({message}|is damaged: its sha256)"):
+        bundled.read_bundle(path)
+    # Of the first format, which had no hash.
+    arrays = {"format_version": np.array(1, np.int32), **arrays}
+    del arrays[bundled.HASH]
+    np.savez(path, **{**arrays, "format_version": change.get("format_version", np.int32(1))})
     with pytest.raises(ValueError, match=rf"suite\.npz.* {message}"):
         bundled.read_bundle(path)
 
