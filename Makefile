@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train policy test test-slow fuzz lint format types bundle clean
+.PHONY: train policy test test-slow fuzz kills lint format types bundle clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
@@ -28,6 +28,10 @@ test-slow: $(STAMP)
 # Damaged files of every format; the table of how they ended goes into docs/reliability.md.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --cases 10000 --seed 0 --workers 2 --output runs/fuzz --write-docs
+
+# What kill -9 at random instants leaves, and what the same command makes of it.
+kills: $(STAMP)
+	$(BIN)/python -m tests.kills --kills 100 --seed 0 --output runs/kills
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
 
+from rfsq_jax.runs.claims import hold_folder
 from tests.support.commands import refusal
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +49,24 @@ def test_a_mistake_of_the_user_is_one_line_and_code_2(command, tmp_path, capsys)
     line = refusal(main, [*MISTAKES[command], *output], capsys)
     assert line.startswith(f"{command}: ")
     assert not (tmp_path / "run").exists()
+
+
+OWNERS = {
+    "eval.backbones": [],
+    "eval.compare": [],
+    "eval.libero": [],
+    "train.ae": [],
+    "train.demos": ["--suite", "libero_goal"],
+    "train.draft": [],
+    "train.features": [],
+    "train.heads": [],
+}
+
+
+@pytest.mark.parametrize("command", OWNERS)
+def test_a_second_run_in_a_folder_is_refused(command, tmp_path, capsys):
+    main = importlib.import_module(command).main
+    with hold_folder(tmp_path):
+        line = refusal(main, [*OWNERS[command], "--output", str(tmp_path)], capsys)
+    assert line.startswith(f"{command}: {tmp_path} is in use by process {os.getpid()} on ")
+    assert list(tmp_path.iterdir()) == []

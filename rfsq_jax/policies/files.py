@@ -133,7 +133,10 @@ def _read(folder: Path) -> PolicyParts:
 
 def _parts(stored: PolicyFile, params: Params, tokenizer: ActionTokenizer | None) -> PolicyParts:
     state = {name: np.asarray(each, np.float32) for name, each in vars(stored.state).items()}
-    own = None if tokenizer is not None else ActionSpace.from_dict(stored.space or {}, "space")
+    if tokenizer is None:
+        space = ActionSpace.from_dict(stored.space or {}, "space")
+    else:
+        space = tokenizer.space
     return PolicyParts(
         backbone=stored.backbone.name,
         backbone_version=stored.backbone.version,
@@ -141,7 +144,7 @@ def _parts(stored: PolicyFile, params: Params, tokenizer: ActionTokenizer | None
         shape=stored.shape,
         params=params,
         statistics=ProprioStatistics(**state),
-        space=own or tokenizer.space,
+        space=space,
         tokenizer=tokenizer,
         threshold=stored.threshold,
         backbone_options=stored.backbone.options,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from rfsq_jax.backbones.protocol import BackboneOption
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.heads import network, proprio
-from rfsq_jax.heads.config import HeadsConfig
+from rfsq_jax.heads.config import CodeShape, HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.heads.proprio import ProprioStatistics
@@ -55,6 +55,12 @@ class PolicyParts:
         fits = (self.tokenizer is not None) == (self.config.kind == "tokens")
         require(fits, "tokenizer", "given for token heads, and for no others", self.config.kind)
         proprio.check(self.statistics)
+        chunk = (self.shape.horizon, self.shape.action_dim)
+        wanted = (self.space.horizon, self.space.action_dim)
+        require(chunk == wanted, "shape", f"of the action space's chunks {wanted}", chunk)
+        if self.tokenizer is not None:
+            codes = CodeShape.of(self.tokenizer, self.shape.codes.coarse)
+            require(codes == self.shape.codes, "shape", f"of {codes}", self.shape.codes)
 
     @property
     def token_decoder(self) -> ActionTokenizer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import re
 import zlib
@@ -170,6 +171,10 @@ def _checksums(state: Any) -> dict[str, int]:
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
     """What Orbax's storage says of a disk becomes the error that Python has for it."""
+    # Orbax logs the traceback of what it then raises.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     except ValueError as error:
@@ -177,3 +182,5 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             raise
         number = int(code[1])
         raise OSError(number, os.strerror(number), str(folder)) from error
+    finally:
+        logger.setLevel(level)
