@@ -24,10 +24,14 @@ from rfsq_jax.training.checkpoint_files import check_files
 from tests.support.features import demonstrations
 
 LOOP = (
-    "--training.batch-size=16",
-    "--training.loop.steps=400",
-    "--training.loop.steps-per-call=20",
-    "--training.loop.evaluate-every=40",
+    "--training.batch-size=8",
+    "--training.loop.steps=80",
+    "--training.loop.steps-per-call=5",
+    "--training.loop.evaluate-every=10",
+)
+SMALL = (
+    *("--training.model.main.num-blocks=1", "--training.model.main.width=16"),
+    "--training.model.main.num-heads=2",
 )
 
 
@@ -128,8 +132,8 @@ def _prepare_heads(folder: Path) -> None:
 
 def _libero(folder: Path) -> list[str]:
     return [
-        *("-m", "eval.libero", "--suite", "libero_spatial", "--tasks", "0", "1", "--trials", "3"),
-        *("--step-limit", "24", "--video", "none"),
+        *("-m", "eval.libero", "--suite", "libero_spatial", "--tasks", "0", "1", "--trials", "2"),
+        *("--step-limit", "16", "--video", "none"),
     ]
 
 
@@ -162,7 +166,7 @@ SCENARIOS = (
     Scenario(
         name="train.heads",
         arguments=lambda folder: [
-            *("-m", "train.heads", *LOOP, "--training.model.main.num-blocks=1"),
+            *("-m", "train.heads", *LOOP, *SMALL),
             f"--features.output={folder / 'features'}",
         ],
         check=_check_heads,

@@ -134,7 +134,7 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         read_description(tmp_path)
     for text in ("{", "[]"):
         (tmp_path / FILE).write_text(text)
-        with pytest.raises(ValueError, match=r"config\.json.*(damaged|must be a table)"):
+        with pytest.raises(ValueError, match=r"config\.json.*(is not valid JSON|must be a table)"):
             read_description(tmp_path)
 
 
