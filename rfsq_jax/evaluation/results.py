@@ -16,14 +16,9 @@ from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.run import EpisodeError
 from rfsq_jax.libero.tasks import Task
 from rfsq_jax.policies import Observations, Policy
+from rfsq_jax.runs.descriptions import read_sealed, write_sealed
 from rfsq_jax.runs.intervals import wilson
-from rfsq_jax.runs.json_files import (
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
+from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.runs.terminal import format_table
 
 PROFILE, ERRORS = "profile.json", "errors.json"
@@ -59,13 +54,11 @@ def profile_of(path: Path, policy: Policy, server: Server) -> dict[str, Any]:
       ValueError: if what it kept is damaged.
     """
     if path.exists() and not server.sample:
-        kept = require_object(read_json(path), str(path))
-        require_seal(str(path), kept)
-        return kept
+        return read_sealed(path)
     sample = server.sample or [noise(policy.backbone)]
     drafted = draft_figures(policy, sample) if server.sample else None
     profile = {"seconds": time_policy(policy, sample, server.batch), "draft": drafted}
-    write_json(path, sealed(profile))
+    write_sealed(path, profile)
     return profile
 
 

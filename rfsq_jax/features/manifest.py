@@ -11,14 +11,7 @@ from rfsq_jax.backbones.protocol import DEPTHS, Depth
 from rfsq_jax.data.action_space import Normalization
 from rfsq_jax.features.config import FeatureDtype
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
+from rfsq_jax.runs.descriptions import VERSION, read_versioned, write_sealed
 from rfsq_jax.runs.records import parse_record
 
 FORMAT_VERSION = 2
@@ -68,7 +61,7 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "format_version": FORMAT_VERSION,
+            VERSION: FORMAT_VERSION,
             "backbone": {"name": self.backbone, "version": self.version},
             "depths": {name: dataclasses.asdict(depth) for name, depth in self.depths.items()},
             "action_statistics": self.action_statistics.to_dict(),
@@ -107,7 +100,7 @@ class ManifestFile:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes features.json: from now on the folder is finished."""
-    write_json(folder / MANIFEST, sealed(manifest.to_dict()))
+    write_sealed(folder / MANIFEST, manifest.to_dict())
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -122,18 +115,10 @@ def read_manifest(folder: Path) -> Manifest:
         if (folder / "config.json").is_file():
             raise ValueError(f"{folder} is unfinished; run train.features again to finish it")
         raise FileNotFoundError(f"no features in {folder}; make them with train.features")
-    values = require_object(read_json(path), str(path))
-    version = values.get("format_version")
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
-        expected = f"format version 1 to {FORMAT_VERSION}"
-        raise ValueError(f"{path} must have {expected}, got {version!r}")
-    if SEAL in values or version > 1:
-        require_seal(str(path), values)
-    else:
+    values = read_versioned(path, "folder of features", newest=FORMAT_VERSION, sealed_since=2)
+    if values[VERSION] == 1:
         values["shards"] = _shards_of_first_format(values)
-    stored = parse_record(
-        ManifestFile, {key: each for key, each in values.items() if key != SEAL}, str(path)
-    )
+    stored = parse_record(ManifestFile, values, str(path))
     try:
         normalization = Normalization.from_dict(stored.action_statistics)
     except ValueError as error:

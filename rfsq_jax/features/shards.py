@@ -18,16 +18,9 @@ import numpy as np
 from rfsq_jax.backbones.protocol import DEPTHS, Depth
 from rfsq_jax.runs.arrays import read_npy
 from rfsq_jax.runs.checks import require
+from rfsq_jax.runs.descriptions import SEAL, digest, require_object, unseal, write_sealed
 from rfsq_jax.runs.files import atomic_folder
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    digest,
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
+from rfsq_jax.runs.json_files import read_json
 from rfsq_jax.runs.records import parse_record
 
 DESCRIPTION = "shard.json"
@@ -90,7 +83,7 @@ def write_shard(
             bytes={path.name: path.stat().st_size for path in files},
             crc32={path.name: _checksum(path) for path in files},
         )
-        write_json(temporary / DESCRIPTION, sealed(dataclasses.asdict(written)))
+        write_sealed(temporary / DESCRIPTION, dataclasses.asdict(written))
     return written.size
 
 
@@ -133,10 +126,9 @@ def _read(folder: Path) -> tuple[ShardFile, dict[str, object]]:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise ValueError(f"{path} is missing; run train.features again to finish")
-    found = require_object(read_json(path), str(path))
-    if SEAL in found:
-        require_seal(str(path), found)
-    rest = {key: each for key, each in found.items() if key != SEAL}
+    found = require_object(str(path), read_json(path))
+    # Those of the first format have no hash.
+    rest = unseal(str(path), found) if SEAL in found else found
     return parse_record(ShardFile, rest, str(path)), found
 
 

@@ -22,7 +22,8 @@ from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.policies.parts import PolicyParts
-from rfsq_jax.runs.json_files import SEAL, read_json
+from rfsq_jax.runs.descriptions import digest
+from rfsq_jax.runs.json_files import read_json
 from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import Params, require_finite
 from rfsq_jax.runs.weight_files import WEIGHTS, WeightFolders, check_shapes
@@ -166,7 +167,7 @@ def _require_tokenizer(path: Path, stored: PolicyFile) -> None:
 
 
 def _hash_of(tokenizer: Path) -> str:
-    return read_json(tokenizer / TOKENIZERS.description)[SEAL]
+    return digest(read_json(tokenizer / TOKENIZERS.description))
 
 
 def _of_first_format(

@@ -1,11 +1,9 @@
-"""JSON files: written whole, read strictly, and sealed by a hash where they describe something."""
+"""JSON files: written whole, read strictly."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,11 @@ from rfsq_jax.runs.files import atomic_path, read_bounded
 MAX_BYTES = 100_000_000
 """No JSON file of ours comes near; a larger one is not read into memory."""
 
-SEAL = "sha256"
-"""The key whose value is the hash of all the others."""
-
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON; numpy scalars and arrays become numbers and lists."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_plain(value), indent=2) + "\n")
+        temporary.write_text(json.dumps(plain(value), indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -51,33 +46,7 @@ def parse_json(content: bytes, where: str) -> Any:
         raise DamagedError(f"{where} is not valid JSON: {error}") from error
 
 
-def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the same with the hash that `require_seal` compares."""
-    plain = _plain(dict(value))
-    return {**plain, SEAL: digest(plain)}
-
-
-def require_seal(where: str, value: Mapping[str, Any]) -> None:
-    """Raises a DamagedError unless `value` is as `sealed` made it."""
-    if value.get(SEAL) != digest(value):
-        raise DamagedError(f"{where} is damaged: its {SEAL} is not that of its content")
-
-
-def digest(value: Mapping[str, Any]) -> str:
-    """SHA-256 of all but the seal; order of keys and white space do not count."""
-    rest = {key: each for key, each in value.items() if key != SEAL}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def require_object(value: Any, where: str) -> dict[str, Any]:
-    """Returns `value` if it is a JSON object, else raises a ValueError."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What will be read again: lists for tuples, numbers for numpy's."""
     return json.loads(json.dumps(value, default=_to_builtin, allow_nan=False))
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rfsq_jax.runs.descriptions import require_object
 from rfsq_jax.runs.files import read_bounded
-from rfsq_jax.runs.json_files import parse_json, require_object
+from rfsq_jax.runs.json_files import parse_json
 from rfsq_jax.runs.swap import sync
 
 CHECKSUM = "crc32"
@@ -68,7 +69,7 @@ def leave_out(path: Path, number: int, reason: str) -> None:
 
 
 def _parse(line: bytes, checked: bool) -> dict[str, Any]:
-    value = require_object(parse_json(line, "it"), "it")
+    value = require_object("it", parse_json(line, "it"))
     if CHECKSUM not in value and not checked:
         return value
     rest = {key: each for key, each in value.items() if key != CHECKSUM}

@@ -11,15 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rfsq_jax.runs.checks import DamagedError
+from rfsq_jax.runs.descriptions import read_sealed, write_sealed
 from rfsq_jax.runs.files import primary_path
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
 
 RESULTS = "results.json"
 RECORDED_PACKAGES = (
@@ -55,7 +49,7 @@ def write_results(output: Path, *, figures: dict[str, Any], config: Any) -> Path
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
     }
     with primary_path(path) as temporary:
-        write_json(temporary, sealed(results))
+        write_sealed(temporary, results)
     return path
 
 
@@ -66,14 +60,11 @@ def read_results(path: Path) -> dict[str, Any]:
       FileNotFoundError: if there is no such file.
       ValueError: if it is not as it was written.
     """
-    results = require_object(read_json(path), str(path))
-    if SEAL not in results:
-        raise ValueError(
-            f"{path} has no {SEAL}: damaged, or of an older rfsq_jax; give the command of its run "
-            "again, which writes it anew"
-        )
-    require_seal(str(path), results)
-    return results
+    try:
+        return read_sealed(path)
+    except DamagedError as error:
+        advice = "damaged, or of an older rfsq_jax; give the command of its run again"
+        raise DamagedError(f"{error}: {advice}") from error
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,15 +21,8 @@ import numpy as np
 
 from rfsq_jax.runs import swap
 from rfsq_jax.runs.arrays import read_npz
+from rfsq_jax.runs.descriptions import VERSION, read_versioned, write_sealed
 from rfsq_jax.runs.files import primary_folder, read_bounded, require_own
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 
 T = TypeVar("T")
@@ -98,12 +91,9 @@ class WeightFolders:
             yield temporary
             content = _npz(arrays)
             (temporary / WEIGHTS).write_bytes(content)
-            written = {
-                "format_version": self.newest,
-                **description,
-                HASH: hashlib.sha256(content).hexdigest(),
-            }
-            write_json(temporary / self.description, sealed(written))
+            hashed = {HASH: hashlib.sha256(content).hexdigest()}
+            written = {VERSION: self.newest, **description, **hashed}
+            write_sealed(temporary / self.description, written)
 
     def load(self, path_or_name: str | Path, parse: Callable[[Path], T]) -> T:
         """Returns what `parse` makes of a folder, by path or bundled name.
@@ -122,33 +112,14 @@ class WeightFolders:
             is newer than this rfsq_jax.
         """
         path = folder / self.description
-        description = require_object(read_json(path), str(path))
-        version = check_version(path, description, self.newest, self.what)
-        if SEAL in description or version >= self.sealed_since:
-            require_seal(str(path), description)
+        description = read_versioned(
+            path, self.what, newest=self.newest, sealed_since=self.sealed_since
+        )
         sha256 = description.pop(HASH, None)
         if not isinstance(sha256, str):
             raise ValueError(f"{path}: {HASH} must be a string, got {sha256!r}")
-        description.pop(SEAL, None)
         arrays = _read_weights(folder / WEIGHTS, sha256)
         return description, jax.tree.map(jnp.asarray, arrays)
-
-
-def check_version(path: Path, description: Mapping[str, Any], newest: int, what: str) -> int:
-    """Returns the version of a description's format.
-
-    Raises:
-      ValueError: if there is none, or this rfsq_jax does not read it.
-    """
-    version = description.get("format_version")
-    if type(version) is not int or version < 1:
-        raise ValueError(f"{path} has no format_version of 1 or more: not a {what}")
-    if version > newest:
-        raise ValueError(
-            f"{path.parent} has format version {version}, this rfsq_jax reads up to {newest}: "
-            "update rfsq_jax"
-        )
-    return version
 
 
 def check_shapes(path: Path | str, wanted: dict[str, Any], found: dict[str, Any]) -> None:

@@ -9,15 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from rfsq_jax.runs.checks import DamagedError
+from rfsq_jax.runs.descriptions import read_sealed, write_sealed
 from rfsq_jax.runs.files import read_bounded
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
 from rfsq_jax.runs.records import parse_record
 
 Kind = TypeVar("Kind")
@@ -54,7 +47,7 @@ def run_name(folder: Path) -> str:
         if _steps(folder):
             raise DamagedError(f"{path} is missing, which names the run of the checkpoints there")
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, sealed({"run": secrets.token_hex(8)}))
+        write_sealed(path, {"run": secrets.token_hex(8)})
     return _read(path, RunName).run
 
 
@@ -65,7 +58,7 @@ def write_file_list(checkpoint: Path) -> None:
         for path in sorted(checkpoint.rglob("*"))
         if path.is_file() and path.parent.name != ARRAYS
     }
-    write_json(checkpoint / FILES, sealed({"crc32": found}))
+    write_sealed(checkpoint / FILES, {"crc32": found})
 
 
 def check_files(folder: Path) -> None:
@@ -94,10 +87,7 @@ def _steps(folder: Path) -> list[Path]:
 
 def _read(path: Path, kind: type[Kind]) -> Kind:
     try:
-        values = require_object(read_json(path), str(path))
-        require_seal(str(path), values)
-        rest = {name: each for name, each in values.items() if name != SEAL}
-        return parse_record(kind, rest, str(path))
+        return parse_record(kind, read_sealed(path), str(path))
     except (ValueError, FileNotFoundError) as error:
         raise DamagedError(str(error)) from error
 

@@ -22,7 +22,7 @@ from orbax.checkpoint import v1 as ocp
 from rfsq_jax.parallel.hosts import is_primary
 from rfsq_jax.parallel.sharding import leaf_path
 from rfsq_jax.runs.checks import DamagedError
-from rfsq_jax.runs.json_files import SEAL, require_object, require_seal, sealed
+from rfsq_jax.runs.descriptions import sealed, unseal
 from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import require_same, shapes_of
 from rfsq_jax.training.checkpoint_files import check_files, run_name, write_file_list
@@ -141,10 +141,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def _record(self, step: int) -> CheckpointRecord:
         with self._named_errors(step):
-            found = require_object(self._orbax.metadata(step).custom_metadata, "its record")
-            require_seal("its record", found)
-            rest = {name: value for name, value in found.items() if name != SEAL}
-            record = parse_record(CheckpointRecord, rest, "its record")
+            found = unseal("its record", self._orbax.metadata(step).custom_metadata)
+            record = parse_record(CheckpointRecord, found, "its record")
             if record.run != self._run:
                 raise ValueError(f"it was saved by run {record.run}, not by {self._run}")
             return record

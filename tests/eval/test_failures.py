@@ -7,7 +7,8 @@ import numpy as np
 from eval import failures
 from rfsq_jax.evaluation.log import EpisodeLog, digest, write_actions
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
-from rfsq_jax.runs.json_files import read_json, sealed, write_json
+from rfsq_jax.runs.descriptions import sealed
+from rfsq_jax.runs.json_files import read_json, write_json
 from tests.support.commands import refusal
 from tests.support.evaluation import record_of
 

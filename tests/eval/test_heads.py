@@ -8,7 +8,8 @@ import pytest
 from eval import heads
 from rfsq_jax.heads.config import HeadsConfig, TrunkConfig
 from rfsq_jax.policies.files import save_policy
-from rfsq_jax.runs.json_files import sealed, write_json
+from rfsq_jax.runs.descriptions import sealed
+from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.tokenizers.step import ActionTokenizer
 from tests.conftest import smooth_actions
 from tests.support.commands import refusal

@@ -13,7 +13,8 @@ from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks
 from rfsq_jax.libero.tasks import SUITES
 from rfsq_jax.policies import Policy
 from rfsq_jax.policies.token_policy import TokenPolicy
-from rfsq_jax.runs.json_files import sealed, write_json
+from rfsq_jax.runs.descriptions import sealed
+from rfsq_jax.runs.json_files import write_json
 from tests.policies.test_token_policy import make_parts
 from tests.support.commands import refusal
 from tests.support.evaluation import Fault, Sums

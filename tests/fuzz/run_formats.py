@@ -15,7 +15,8 @@ from rfsq_jax.evaluation.log import EpisodeLog, digest, read_actions, write_acti
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial
 from rfsq_jax.evaluation.report.page import write_report
 from rfsq_jax.runs.claims import claim_folder
-from rfsq_jax.runs.json_files import sealed, write_json
+from rfsq_jax.runs.descriptions import sealed
+from rfsq_jax.runs.json_files import write_json
 from rfsq_jax.training.metrics import FileWriter
 from tests.fuzz.registry import Format
 from tests.support.evaluation import record_of

@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rfsq_jax.runs.descriptions import SEAL, sealed, unseal
 from rfsq_jax.runs.files import atomic_path, read_bounded
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    parse_json,
-    read_json,
-    require_seal,
-    sealed,
-    write_json,
-)
+from rfsq_jax.runs.json_files import parse_json, read_json, write_json
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
@@ -110,9 +104,9 @@ def test_a_seal_covers_all_but_order_and_white_space(table):
     table.pop(SEAL, None)
     written = sealed(table)
     text = json.dumps(dict(reversed(written.items())), indent=7)
-    require_seal("here", parse_json(text.encode(), "here"))
+    unseal("here", parse_json(text.encode(), "here"))
     with pytest.raises(ValueError, match="here is damaged"):
-        require_seal("here", {**written, "one more": 1})
+        unseal("here", {**written, "one more": 1})
     for key in table:
         with pytest.raises(ValueError, match="here is damaged"):
-            require_seal("here", {**written, key: [table[key]]})
+            unseal("here", {**written, key: [table[key]]})

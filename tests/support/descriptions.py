@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rfsq_jax.runs.json_files import SEAL, read_json, sealed
+from rfsq_jax.runs.descriptions import SEAL, sealed
+from rfsq_jax.runs.json_files import read_json
 
 
 def change(path: Path, **values: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.runs.checks import DamagedError
-from rfsq_jax.runs.json_files import sealed
+from rfsq_jax.runs.descriptions import sealed
 from rfsq_jax.training.checkpoint_files import FILES, RUN
 from rfsq_jax.training.checkpoints import Checkpoints, _disk_errors
 

@@ -22,17 +22,9 @@ from rfsq_jax.backbones.openvla.config import OFTConfig
 from rfsq_jax.backbones.openvla.layout import RULES, Leaf
 from rfsq_jax.parallel.sharding import spec_for
 from rfsq_jax.runs.checks import require
-from rfsq_jax.runs.json_files import (
-    SEAL,
-    read_json,
-    require_object,
-    require_seal,
-    sealed,
-    write_json,
-)
+from rfsq_jax.runs.descriptions import VERSION, read_versioned, write_sealed
 from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
-from rfsq_jax.runs.weight_files import check_version
 
 FILE, ARRAYS = "parameters.json", "parameters"
 FORMAT_VERSION = 2
@@ -72,8 +64,7 @@ def is_converted(folder: Path) -> bool:
 
 def write_origin(folder: Path, origin: Origin) -> None:
     """Writes what a copy was made of."""
-    described = {"format_version": FORMAT_VERSION, **dataclasses.asdict(origin)}
-    write_json(folder / FILE, sealed(described))
+    write_sealed(folder / FILE, {VERSION: FORMAT_VERSION, **dataclasses.asdict(origin)})
 
 
 def read_origin(folder: Path) -> Origin:
@@ -83,14 +74,9 @@ def read_origin(folder: Path) -> Origin:
       ValueError: if its file is damaged, or newer than this rfsq_jax.
     """
     path = folder / FILE
-    table = require_object(read_json(path), str(path))
-    version = check_version(path, table, FORMAT_VERSION, "copy of OpenVLA")
-    if SEAL in table or version > 1:
-        require_seal(str(path), table)
-    names = [field.name for field in dataclasses.fields(Origin)]
-    expected = {*names, SEAL, "format_version"}
-    require(table.keys() <= expected, str(path), f"a table of {', '.join(names)}", sorted(table))
-    return parse_record(Origin, {name: table[name] for name in names if name in table}, str(path))
+    table = read_versioned(path, "copy of OpenVLA", newest=FORMAT_VERSION, sealed_since=2)
+    del table[VERSION]
+    return parse_record(Origin, table, str(path))
 
 
 def write_arrays(folder: Path, arrays: Iterable[tuple[str, np.ndarray]]) -> None:

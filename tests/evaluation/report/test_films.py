@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from rfsq_jax.evaluation.report.page import read_strips, write_report
-from rfsq_jax.runs.json_files import sealed, write_json
+from rfsq_jax.runs.descriptions import sealed
+from rfsq_jax.runs.json_files import write_json
 from tests.support.reports import sample_results
 
 OUTSIDE = ["../secret.jpg", "{folder}/../secret.jpg", "videos/../../secret.jpg", "link.jpg",

@@ -7,8 +7,9 @@ import pytest
 
 from rfsq_jax.evaluation.report.charts import rate_bar, stacked_bar
 from rfsq_jax.evaluation.report.page import failures_to_show, report_page, write_report
+from rfsq_jax.runs.descriptions import sealed
 from rfsq_jax.runs.intervals import wilson
-from rfsq_jax.runs.json_files import sealed, write_json
+from rfsq_jax.runs.json_files import write_json
 from tests.support.reports import EVIL, record, sample_results, sample_strips, with_errors
 
 LINKS = ("src", "href", "action", "data", "poster", "srcset", "xlink:href")
