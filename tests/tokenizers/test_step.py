@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_the_old_tokenizer(tokenizer, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(weight_files, "write_json", full)
+    monkeypatch.setattr(weight_files, "write_sealed", full)
     with pytest.raises(OSError, match="No space left"):
         tokenizer.save_pretrained(target)
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
