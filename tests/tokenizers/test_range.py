@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import jax
@@ -113,8 +114,8 @@ def test_the_range_travels_and_is_no_part_of_the_version(tok, narrow, tmp_path):
 
 
 def test_without_a_range_nothing_can_be_checked():
-    tok = ActionTokenizer.from_pretrained("libero")
-    assert tok.space.range is None
+    fitted_to = ActionTokenizer.from_pretrained("libero").space
+    tok = BinTokenizer(dataclasses.replace(fitted_to, range=None))
     wild = np.full((8, 7), -1.0)
     tok.encode(wild)
     for check in ("raise", "clip"):
@@ -161,3 +162,17 @@ def test_absurd_actions_do_not_become_codes(narrow):
     wild = beyond(narrow, d0=1e30)
     with pytest.raises(ValueError, match="below 1e\\+06 in normalised units, got"):
         fitted("step", narrow).encode_chunks(wild)
+
+
+@pytest.mark.parametrize("dims", [range(7), [3], [4], [5]], ids=str)
+def test_the_bundled_tokenizer_knows_what_it_was_fitted_on(dims):
+    """Legal commands that its demonstrations never give come back as others."""
+    tok = ActionTokenizer.from_pretrained("libero")
+    still = np.zeros((1, 8, 7), np.float32)
+    still[..., 6] = -1.0
+    assert np.abs(tok.decode(tok.encode(still, check="raise")) - still).max() < 0.05
+    legal = still.copy()
+    legal[..., list(dims)] = -1.0
+    assert np.abs(tok.decode(tok.encode(legal, check="clip")) - legal).max() > 0.5
+    with pytest.raises(ValueError, match="actions must lie in the range that was fitted"):
+        tok.encode(legal, check="raise")
