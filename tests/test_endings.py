@@ -36,7 +36,11 @@ def last_line(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.parametrize(
     ("number", "code", "says"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated (SIGTERM)")],
+    [
+        # Ctrl-C of a smaller command is in tests/runs/test_commands.py.
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        (signal.SIGTERM, 143, "terminated (SIGTERM)"),
+    ],
     ids=["Ctrl-C", "SIGTERM"],
 )
 def test_a_training_that_is_told_to_end_keeps_its_checkpoints(tmp_path, number, code, says):

@@ -26,11 +26,13 @@ def ends():
     return {each.case.format: each for each in run_cases(chosen, 2, LIMIT, serve_planted)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOADERS)
 def test_every_broken_promise_is_counted_as_what_it_is(ends, name):
     assert ends[name].outcome.kind == LOADERS[name][1]
 
 
+@pytest.mark.slow
 def test_the_worker_after_a_crash_goes_on(ends):
     assert ends.keys() == LOADERS.keys()
 

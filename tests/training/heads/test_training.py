@@ -24,6 +24,9 @@ from rfsq_jax.training.state import OptimizerConfig
 from tests.support.feature_store import SPEC, make_store
 from tests.support.tokenizers import untrained_tokenizer
 
+# The chunks are of another suite than the bundled tokenizer was fitted on.
+pytestmark = pytest.mark.filterwarnings("ignore::rfsq_jax.data.action_range.OutOfRangeWarning")
+
 SMALL = TrunkConfig(width=32, num_heads=2, num_blocks=1)
 TRAINING = HeadsTraining(
     model=HeadsConfig(main=SMALL, draft=SMALL),
