@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the scenarios, prints the table, writes results.json; raises at a broken promise."""
     config = parse(KillsConfig, argv, command=COMMAND, description=__doc__)
     reports: dict[str, Report] = {}
+    path = config.output
     for scenario in (each for each in SCENARIOS if each.name in config.only):
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -54,10 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         ):
             campaign = Campaign(scenario, Path(folder), config.seed)
             reports[scenario.name] = campaign.run(config.kills, bar.update)
+        figures = {name: dataclasses.asdict(report) for name, report in reports.items()}
+        path = write_results(config.output, figures=figures, config=config)
     rows = [[n, str(r.kills), str(r.runs), f"{r.seconds:.1f}"] for n, r in reports.items()]
     print(format_table(["killed", "kills", "runs ended alike", "seconds undisturbed"], rows))
-    figures = {name: dataclasses.asdict(report) for name, report in reports.items()}
-    print(f"figures: {write_results(config.output, figures=figures, config=config)}")
+    print(f"figures: {path}")
     return 0
 
 
