@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rfsq_jax.features.store import FeatureStore
+from rfsq_jax.runs.claims import LOCK
 from tests.support.commands import refusal
 from tests.support.fakes import Patches
 from tests.support.features import demonstrations
@@ -115,4 +116,4 @@ def test_a_killed_run_leaves_no_simulator_and_goes_on(tmp_path):
     assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
     store = FeatureStore.open(tmp_path)
     assert len(np.unique(store.episode)) == 4
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.glob(".*")] == [LOCK]
