@@ -29,6 +29,10 @@ class FolderInUseError(ValueError):
     """Another run writes to the folder at this moment."""
 
 
+class UnlockedFolderWarning(UserWarning):
+    """The file system has no locks."""
+
+
 @contextlib.contextmanager
 def hold_folder(output: Path) -> Iterator[None]:
     """Keeps other runs out of a folder, which is made if it is not there.
@@ -123,6 +127,7 @@ def _take(file: BinaryIO, output: Path) -> None:
             raise
         warnings.warn(
             f"{output} cannot be locked ({error.strerror}): nothing keeps a second run away",
+            UnlockedFolderWarning,
             stacklevel=2,
         )
 

@@ -8,8 +8,16 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rfsq_jax.parallel.hosts import is_primary, unique_tag
-from rfsq_jax.runs.swap import is_leftover, remove, replace_folder, sync, sync_tree, work_folder
+from rfsq_jax.parallel.hosts import is_primary
+from rfsq_jax.runs.swap import (
+    is_leftover,
+    remove,
+    replace_folder,
+    sync,
+    sync_tree,
+    work_folder,
+    work_path,
+)
 
 
 @contextlib.contextmanager
@@ -22,8 +30,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
       OSError: if the file system refuses (full disk, no permission); `final` is then untouched.
     """
     final = Path(os.path.realpath(final))
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{unique_tag()}.tmp")
+    temporary = work_path(final)
     try:
         yield temporary
         sync(temporary)

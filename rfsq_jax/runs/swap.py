@@ -33,11 +33,16 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 def work_folder(final: Path) -> Path:
     """Makes an empty folder in which what shall be `final` is written."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    name = f".{final.name}.{unique_tag()}.tmp"
-    temporary = final / name if _is_fixed(final) else final.with_name(name)
+    beside = work_path(final)
+    temporary = final / beside.name if _is_fixed(final) else beside
     temporary.mkdir()
     return temporary
+
+
+def work_path(final: Path) -> Path:
+    """Returns a name beside `final` that nobody else gives; makes the folder that it is in."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    return final.with_name(f".{final.name}.{unique_tag()}.tmp")
 
 
 def replace_folder(temporary: Path, final: Path) -> None:
@@ -125,7 +130,14 @@ def _is_fixed(folder: Path) -> bool:
     """Whether a folder must keep its inode: somebody stands in it, or it is mounted."""
     if not folder.is_dir():
         return False
-    return Path.cwd().is_relative_to(folder) or os.path.ismount(folder)
+    return _stands_in(folder) or os.path.ismount(folder)
+
+
+def _stands_in(folder: Path) -> bool:
+    # A process may stand in a folder that is gone.
+    with contextlib.suppress(FileNotFoundError):
+        return Path.cwd().is_relative_to(folder)
+    return False
 
 
 def _identity(folder: Path) -> tuple[int, int, int] | None:
@@ -178,7 +190,8 @@ def _swap(temporary: Path, final: Path) -> None:
     new, old = (sorted(each.name for each in folder.iterdir()) for folder in (temporary, final))
     stale = [name for name in old if name not in new and not is_leftover(final / name)]
     (temporary / NAMES).write_text(json.dumps([new, stale]))
-    sync_tree(temporary)
+    sync(temporary / NAMES)
+    sync(temporary)
     os.rename(temporary, final / COMPLETE)
     sync(final)
     _finish(final)

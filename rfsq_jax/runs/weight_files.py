@@ -22,7 +22,7 @@ import numpy as np
 from rfsq_jax.runs import swap
 from rfsq_jax.runs.arrays import read_npz
 from rfsq_jax.runs.descriptions import VERSION, read_versioned, write_sealed
-from rfsq_jax.runs.files import primary_folder, read_bounded, require_own
+from rfsq_jax.runs.files import primary_folder, read_bounded
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
 
 T = TypeVar("T")
@@ -86,7 +86,6 @@ class WeightFolders:
         own = (self.description, WEIGHTS, *self.further)
         if folder.is_dir() and not (folder / self.description).is_file():
             own = ()
-        require_own(folder, own)
         with primary_folder(folder, own) as temporary:
             yield temporary
             content = _npz(arrays)

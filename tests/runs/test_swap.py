@@ -94,6 +94,15 @@ def test_the_current_folder_is_replaced_under_our_feet(tmp_path, monkeypatch):
     assert os.path.samefile(".", tmp_path)
 
 
+def test_who_stands_in_a_folder_that_is_gone_can_save(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for content in ("old", "new"):
+        write(tmp_path / "folder", content)
+    assert contents(tmp_path / "folder") == {"one": "new", "two": "new"}
+
+
 @pytest.mark.parametrize("moved", [0, 1, 2])
 def test_an_interrupted_replacement_is_finished_by_the_next_look(tmp_path, monkeypatch, moved):
     monkeypatch.setattr(swap, "_exchange", lambda *paths: False)
