@@ -17,7 +17,7 @@ from rfsq_jax.heads.config import HeadKind, PointEstimate
 from rfsq_jax.heads.decoding import greedy_logits
 from rfsq_jax.heads.network import Heads
 from rfsq_jax.rfsq.layers import AnyArray
-from rfsq_jax.tokenizers.protocol import Decoder
+from rfsq_jax.tokenizers.decoder import Decoder
 
 
 class Prediction(NamedTuple):

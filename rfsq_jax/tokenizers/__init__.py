@@ -1,6 +1,7 @@
 """Action chunks in, tokens out.
 
-protocol     what every kind offers: `ActionTokenizer`, and `Decoder` for heads
+protocol     what every kind offers: `ActionTokenizer`
+decoder      what heads need of one
 step         RFSQ autoencoder of one time step, the reference's
 autoencoder  its networks, as pure functions
 bins, fast   what a user would pick instead
@@ -12,7 +13,8 @@ from __future__ import annotations
 import importlib
 
 from rfsq_jax.runs.checks import require_choice
-from rfsq_jax.tokenizers.protocol import ActionTokenizer, Decoder
+from rfsq_jax.tokenizers.decoder import Decoder
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 __all__ = ["ActionTokenizer", "Decoder", "kinds"]
 

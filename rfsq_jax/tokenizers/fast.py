@@ -150,6 +150,11 @@ class FastTokenizer(ActionTokenizer):
         """Mean over the chunks that it was fitted to; what ends a sequence is not counted."""
         return self.config.mean_tokens
 
+    @property
+    def prefix_lengths(self) -> tuple[int, ...]:
+        """None: a prefix does not decode."""
+        return ()
+
     def coefficients(self, chunks: Float[np.ndarray, "b t a"]) -> Int[np.ndarray, "b t a"]:
         """Returns the integers that the ids of checked chunks carry without loss.
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from rfsq_jax.runs.array_checks import as_integers
+from rfsq_jax.runs.checks import require
 
 
 def is_flat_ids(tokens: Any) -> bool:
@@ -30,6 +31,12 @@ def check_ids(ids: Any, vocab_size: int, name: str = "tokens") -> Int[np.ndarray
         got = f"{values.min()} to {values.max()}"
         raise ValueError(f"{name} must be in [0, {vocab_size}), got {got}")
     return values
+
+
+def require_prefix(length: Any, known: Sequence[int]) -> None:
+    """Raises a ValueError unless the first `length` ids of a chunk decode."""
+    expected = f"one of {known[0]}, {known[1]} ... {known[-1]}" if len(known) > 2 else str(known)
+    require(length in known, "length", expected, length)
 
 
 def _is_list(value: Any) -> bool:

@@ -3,7 +3,7 @@
 A kind is one file with a subclass, and one line in `tokenizers.KINDS`. Everything above (heads,
 features, policies, training) knows this class only.
 
-Axes: B chunks · T steps of a chunk · A action dims · D latent dims · L layers · K levels.
+Axes: B chunks · T steps of a chunk · A action dims · D latent dims · L layers.
 """
 
 from __future__ import annotations
@@ -16,39 +16,19 @@ import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 
 from rfsq_jax.data.action_range import Check, OutOfRangeWarning, apply_check
 from rfsq_jax.data.action_space import ActionSpace, Normalization
 from rfsq_jax.data.action_spec import ActionSpec
-from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require_known
 from rfsq_jax.runs.trees import flatten
-
-
-@runtime_checkable
-class Decoder(Protocol):
-    """The half of a tokenizer that heads need, as pure functions for jit; actions normalised."""
-
-    def actions(self, codes: Int[AnyArray, "b t d l"]) -> Float[Array, "b t a"]:
-        """Codes, or those of the first layers -> actions."""
-        ...
-
-    def mean_actions(self, levels: Float[AnyArray, "b t d l"]) -> Float[Array, "b t a"]:
-        """Mean levels, which lie between the codes -> actions of the mean latents.
-
-        Of the first layers only: with what the other layers hold in the mean.
-        """
-        ...
-
-    def deviation(self, probabilities: Float[AnyArray, "b t d l k"]) -> Float[Array, "b t d"]:
-        """Standard deviation of the latents where each code is distributed like this."""
-        ...
-
+from rfsq_jax.tokenizers.decoder import Decoder
+from rfsq_jax.tokenizers.ids import require_prefix
 
 AnyTokenizer = TypeVar("AnyTokenizer", bound="ActionTokenizer")
 
@@ -165,6 +145,25 @@ class ActionTokenizer(abc.ABC):
     def bits_per_chunk(self) -> float:
         """Bits that one chunk takes when every token costs log2(vocab_size)."""
         return self.tokens_per_chunk * math.log2(self.vocab_size)
+
+    @property
+    def prefix_lengths(self) -> tuple[int, ...]:
+        """How many leading ids of a flat list decode, ascending; none where the length varies."""
+        return (int(self.tokens_per_chunk),)
+
+    @property
+    def prefix_bits(self) -> tuple[float, ...]:
+        """Bits of each of `prefix_lengths`."""
+        return tuple(length * math.log2(self.vocab_size) for length in self.prefix_lengths)
+
+    def decode_prefix(self, tokens: Any, length: int) -> Float[np.ndarray, "*b t a"]:
+        """Returns the actions of the first `length` ids of tokens in the kind's own shape.
+
+        Raises:
+          ValueError: for another length than those of `prefix_lengths`; as `decode`.
+        """
+        require_prefix(length, self.prefix_lengths)
+        return self.decode(tokens)
 
     def encode(self, actions: Any, check: Check = "warn") -> Any:
         """Returns the tokens, in the kind's own shape, of actions float [B, T, A] or [T, A].

@@ -27,7 +27,7 @@ from rfsq_jax.runs.trees import Params, flatten, require_finite
 from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids
+from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids, require_prefix
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 if TYPE_CHECKING:
@@ -165,6 +165,17 @@ class StepTokenizer(ActionTokenizer):
     def tokens_per_chunk(self) -> int:
         """T * D * L."""
         return self.horizon * self.config.rfsq.dim * self.config.rfsq.num_layers
+
+    @property
+    def prefix_lengths(self) -> tuple[int, ...]:
+        """Whole layers."""
+        layer = self.horizon * self.config.rfsq.dim
+        return tuple(layer * depth for depth in range(1, self.config.rfsq.num_layers + 1))
+
+    def decode_prefix(self, tokens: Any, length: int) -> Float[np.ndarray, "*b t a"]:
+        """Decodes whole layers."""
+        require_prefix(length, self.prefix_lengths)
+        return self.decode(tokens, num_layers=self.prefix_lengths.index(length) + 1)
 
     @property
     def code_axes(self) -> tuple[int, int, int]:
