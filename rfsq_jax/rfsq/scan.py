@@ -9,7 +9,7 @@ Axes: ... any leading axes · D latent dims · G codes of a layer · L residual 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ State = Any
 """An `RFSQState`, or with conditioning "conditional" a `ConditionalState`."""
 
 
+@runtime_checkable
 class Rule(Protocol):
     """What a conditioning defines; the modules `layers` and `conditional` do."""
 
