@@ -89,6 +89,11 @@ class Seen(NamedTuple):
     offset: Float[Array, "*n g"]
 
 
+def prepared(z: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """The nearest values, see `exact`; what is beyond them saturates."""
+    return exact.as_values(z)
+
+
 def nothing_seen(config: RFSQConfig, shape: tuple[int, ...]) -> Seen:
     """Before the first layer, for vectors with these leading axes."""
     sizes = (config.dim, config.hidden_dim, config.codes_per_layer)

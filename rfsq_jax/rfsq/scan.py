@@ -27,6 +27,10 @@ State = Any
 class Rule(Protocol):
     """What a conditioning defines; the modules `layers` and `conditional` do."""
 
+    def prepared(self, z: Any) -> Any:
+        """The vectors as the layers take them."""
+        ...
+
     def nothing_seen(self, config: RFSQConfig, shape: tuple[int, ...]) -> Any:
         """What is known of vectors with these leading axes before the first code."""
         ...
@@ -81,6 +85,7 @@ def forward(
 ) -> Pass:
     """Runs all layers; `keep` of them count toward z_hat."""
     rule, half = rule_of(config), (config.num_levels - 1) / 2
+    z = rule.prepared(z)
 
     def layer(carry: tuple[Array, Any], inputs: tuple[Array, Any]) -> tuple[Any, Any]:
         (residual, seen), (index, given) = carry, inputs
@@ -142,7 +147,7 @@ def prefix_errors(
     Args:
       config: the quantiser.
       state: its networks.
-      z: values, see `exact`.
+      z: what is quantised.
       context: as elsewhere.
       discount: how much of a prefix's gradient reaches the layer before its last, that much of it
         the one before that, and so on. With 1.0 the many deep layers shape the first ones, whose
@@ -159,7 +164,7 @@ def prefix_errors(
         carry = residual - value, rule.see(seen, value, offset)
         return carry, own - rule.reported(constants)
 
-    start = (z, rule.nothing_seen(config, z.shape[:-1]))
+    start = (rule.prepared(z), rule.nothing_seen(config, z.shape[:-1]))
     return jax.lax.scan(layer, start, state)[1]
 
 

@@ -66,7 +66,8 @@ class Coefficients:
         shape = (*parts.coefficients.shape[:2], self.space.action_dim)
         values = np.empty(shape, np.float64)
         spectrum = parts.coefficients.astype(np.float64)
-        values[..., self.moving_dims] = scipy.fft.idct(spectrum, axis=1, norm="ortho")
+        moving: np.ndarray = np.asarray(scipy.fft.idct(spectrum, axis=1, norm="ortho"))
+        values[..., self.moving_dims] = moving
         values[..., self.gripper_dims] = np.where(parts.grippers, 1.0, -1.0)
         actions = self.space.normalization.denormalize(values)
         return actions if self.bounds is None else np.clip(actions, *self.bounds)

@@ -8,12 +8,14 @@ Axes: B chunks · D coefficients · G codes of a layer · L layers = tokens · C
 from __future__ import annotations
 
 import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax.rfsq import ConditionalState, RFSQConfig, scan
+from rfsq_jax.rfsq import beam as search
 
 
 def num_values(config: RFSQConfig) -> int:
@@ -31,14 +33,18 @@ def to_codes(config: RFSQConfig, ids: Int[Array, "b l"]) -> Int[Array, "l b g"]:
     return ids.T[..., None] // _places(config) % config.num_levels
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 4))
 def encode(
     config: RFSQConfig,
     state: ConditionalState,
     z: Float[Array, "b d"],
     context: Float[Array, "b c"] | None,
+    beam: int = 1,
 ) -> tuple[Int[Array, "b l"], Float[Array, "b d"]]:
-    """Coefficients -> tokens, and what they decode to."""
+    """Coefficients -> tokens, and what they decode to; `beam` sequences are kept in the search."""
+    if beam > 1:
+        codes, z_hat = search.encode(config, state, z, context, beam)
+        return to_ids(config, codes), z_hat
     found = scan.forward(config, state, z, context=context)
     return to_ids(config, found.codes), found.z_hat
 

@@ -20,7 +20,6 @@ from rfsq_jax.tokenizers.ordered.shared_config import FIRST_MAGNITUDE, Escapes, 
 from rfsq_jax.tokenizers.ordered.shared_network import (
     LEAST_STEPS,
     MOST_STEPS,
-    OCTAVE,
     Belief,
     SharedParams,
     as_values,
