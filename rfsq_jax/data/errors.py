@@ -70,16 +70,10 @@ def chunk_errors(
     return errors
 
 
-def gripper_flips(
-    actions: Float[np.ndarray, "*n a"], decoded: Float[np.ndarray, "*n a"], spec: ActionSpec
-) -> float:
-    """The share of gripper commands that came back as the other one."""
-    return float(_flips(actions, decoded, spec).mean())
-
-
 def _flips(
     actions: Float[np.ndarray, "*n a"], decoded: Float[np.ndarray, "*n a"], spec: ActionSpec
 ) -> Bool[np.ndarray, "*n g"]:
+    """Which gripper commands came back as the other one."""
     flips = []
     for group, place in spec.slices("gripper"):
         middle = np.mean(group.commands)
