@@ -92,10 +92,8 @@ def fitted(config: TokenizersConfig, chunks: Chunks) -> Iterator[Candidate]:
 
 def fit_once(folder: Path, chunks: Chunks, options: dict[str, Any]) -> ActionTokenizer:
     """Fits a tokenizer, or loads what an earlier run fitted to the same chunks in the same way."""
-    recipe = (
-        json.dumps([options, chunks.shape], default=dataclasses.asdict).encode() + chunks.tobytes()
-    )
-    digest = hashlib.sha256(recipe).hexdigest()[:12]
+    recipe = json.dumps([options, chunks.shape], default=dataclasses.asdict)
+    digest = hashlib.sha256(recipe.encode() + chunks.tobytes()).hexdigest()[:12]
     path = folder / "trained" / f"{options['kind']}-{digest}"
     if path.is_dir():
         return ActionTokenizer.from_pretrained(path)
@@ -141,7 +139,7 @@ def _training(name: str, seed: int, config: TokenizersConfig, dims: int) -> dict
     """The options of `ActionTokenizer.fit` for what is trained."""
     if name not in STEP_NAMES:
         return {"kind": name, "seed": seed}
-    conditioning = next(key for key, value in CONDITIONING_NAMES.items() if value == name)
-    model = AutoencoderConfig.for_actions(dims, RFSQConfig(conditioning=conditioning))
+    quantizer = RFSQConfig(conditioning=STEP_NAMES[name])
+    model = AutoencoderConfig.for_actions(dims, quantizer)
     loop = LoopConfig(config.steps, min(500, config.steps), config.steps, seed)
     return {"kind": "step", "training": TrainingConfig(model=model, loop=loop)}

@@ -15,7 +15,7 @@ from eval.studies.report_card import rates
 from eval.studies.report_card.candidates import Candidate
 from eval.studies.report_card.cost import Cost, cost
 from eval.studies.report_card.damage import Damage, Ids, damage
-from eval.studies.report_card.data import RUN, HeldOut, adjacent_rows
+from eval.studies.report_card.data import RUN, HeldOut, adjacent_rows, spread_runs
 from eval.studies.report_card.neighbours import NeighbourRanks, neighbour_ranks
 from eval.studies.report_card.order import OrderStatistics, next_token_entropy
 from eval.studies.report_card.rates import Point
@@ -28,8 +28,8 @@ MOST_IDS = 1_000_000
 COUNTED_CHUNKS = 40_000
 """Training chunks, at most, that the model of the next token is counted on."""
 
-DAMAGED_CHUNKS = 256
-"""Chunks whose tokens are made wrong, at every place along the sequence."""
+DAMAGED_CHUNKS, DAMAGED_IDS = 256, 2**15
+"""Chunks, and ids of them together, at most, that are made wrong at every place of a sequence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +136,7 @@ def _training_ids(
     tokenizer: ActionTokenizer, train: Float[np.ndarray, "m t a"]
 ) -> Int[np.ndarray, "rows n"]:
     most = max(2 * RUN, min(COUNTED_CHUNKS, 2 * _affordable(tokenizer)))
-    whole = HeldOut(train, np.ones(len(train) - 1, bool), tokenizer.space)
-    chunks = train[whole.sample(most)]
+    chunks = train[spread_runs(len(train), most)]
     return flat_ids(tokenizer, tokenizer.encode(chunks), np.arange(len(chunks)))
 
 
@@ -155,6 +154,7 @@ def _neighbours(
 def _damage(
     tokenizer: ActionTokenizer, tokens: Any, rows: Int[np.ndarray, " rows"], held_out: HeldOut
 ) -> Damage:
-    spread = rows[:: max(1, len(rows) // DAMAGED_CHUNKS)]
+    most = min(DAMAGED_CHUNKS, int(DAMAGED_IDS / max(tokenizer.tokens_per_chunk, 1.0)))
+    spread = rows[:: max(1, len(rows) // most)]
     sequences, chunks = _flat(tokenizer, tokens, spread), held_out.chunks[spread]
     return damage(tokenizer, sequences, chunks, held_out.space, np.random.default_rng(0))

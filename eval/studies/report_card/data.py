@@ -20,6 +20,9 @@ from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
 from rfsq_jax.data.readers.rlds import read_rlds
 from rfsq_jax.libero.demonstrations.bundled import bundled_suites, load_bundled
 
+RUN = 50
+"""Neighbouring chunks that a sample keeps together, for statistics of chunks one step apart."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOut:
@@ -36,16 +39,17 @@ class HeldOut:
     space: ActionSpace
 
     def sample(self, most: int) -> Int[np.ndarray, " rows"]:
-        """Returns the places of about `most` chunks: runs of neighbours, spread over all."""
-        if len(self.chunks) <= most:
-            return np.arange(len(self.chunks))
-        runs = max(1, most // RUN)
-        starts = np.linspace(0, len(self.chunks) - most // runs, runs).astype(int)
-        return np.unique(starts[:, None] + np.arange(most // runs))
+        """Returns the places of at most `most` chunks, see `spread_runs`."""
+        return spread_runs(len(self.chunks), most)
 
 
-RUN = 50
-"""Neighbouring chunks that a sample keeps together, for statistics of chunks one step apart."""
+def spread_runs(count: int, most: int) -> Int[np.ndarray, " rows"]:
+    """Returns at most `most` of `count` places: runs of neighbours, spread over all."""
+    if count <= most:
+        return np.arange(count)
+    runs = max(1, most // RUN)
+    starts = np.linspace(0, count - most // runs, runs).astype(int)
+    return np.unique(starts[:, None] + np.arange(most // runs))
 
 
 def load_chunks(

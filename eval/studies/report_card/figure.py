@@ -109,8 +109,7 @@ def _plot_ratios(
 def _plot_order(axes: Axes, cards: Sequence[Card], styles: Styles) -> None:
     for card in cards:
         colour, marker = styles[card.family]
-        last = max(card.order.positions[-1], 1)
-        places = np.array(card.order.positions) / last
+        places = np.array(card.order.positions) / max([*card.order.positions, 1])
         axes.plot(places, card.order.entropy, color=colour, marker=marker, ms=4, lw=1.2)
     axes.set(xlabel="place in the sequence, 0 is the first token", ylabel="bits, given the earlier")
     axes.set_ylim(bottom=0)

@@ -14,6 +14,7 @@ Axes: M training chunks · B held-out chunks · N positions · E mixed models.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -52,11 +53,24 @@ class OrderStatistics:
     trend: float
     bits: float
 
+    @property
+    def first(self) -> float:
+        """Bits of the first token; NaN where there were too few chunks to measure."""
+        return self.entropy[0] if self.entropy else math.nan
+
+    @property
+    def last(self) -> float:
+        """Bits of the last position that was measured, likewise."""
+        return self.entropy[-1] if self.entropy else math.nan
+
 
 def next_token_entropy(
     train: Int[np.ndarray, "m n"], held_out: Int[np.ndarray, "b n"], vocab_size: int
 ) -> OrderStatistics:
-    """Measures ids as `token_statistics.pad_ids` gives them; training chunks in their order."""
+    """Measures ids as `token_statistics.pad_ids` gives them; training chunks in their order.
+
+    Positions of which too few chunks are known are left out; if all are, nothing is known.
+    """
     length = min(train.shape[1], held_out.shape[1])
     positions, present, entropy = [], [], []
     for place in np.unique(np.linspace(0, length - 1, MOST_POSITIONS).round().astype(int)):
@@ -66,6 +80,8 @@ def next_token_entropy(
             positions.append(int(place))
             present.append(share)
             entropy.append(_cross_entropy(known, asked, int(place), vocab_size))
+    if not positions:
+        return OrderStatistics([], [], [], math.nan, math.nan)
     trend = rank_correlation(np.array([positions], float), np.array([entropy]))
     costs = np.array(present) * np.array(entropy)
     bits = np.interp(np.arange(length), positions, costs, right=0.0).sum()

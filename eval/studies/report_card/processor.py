@@ -10,6 +10,7 @@ Axes: B chunks · T steps of a chunk · A action dims.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import shutil
 from collections.abc import Mapping
@@ -19,12 +20,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from eval.benchmarks.torch_imports import torchvision_beside_cpu_torch
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.runs.checks import NotInstalledError, require
 from rfsq_jax.tokenizers import ActionTokenizer
 
 MARK = "processor_config.json"
-FOREIGN = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+FOREIGN = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError),
+    *(TypeError, ValueError),
+)
 """What other people's code raises at ids or actions that it cannot take."""
 
 
@@ -43,10 +48,10 @@ def load_processor(folder: Path, trust_remote_code: bool) -> Any:
     require(
         trust_remote_code, "trust_remote_code", f"set to run the Python code in {folder}", False
     )
-    try:
-        from transformers import AutoProcessor
-    except ImportError as error:
-        raise NotInstalledError(f"{folder} needs transformers: install rfsq-jax[torch]") from error
+    if importlib.util.find_spec("transformers") is None:
+        raise NotInstalledError(f"{folder} needs transformers: install rfsq-jax[torch]")
+    with torchvision_beside_cpu_torch():
+        from transformers import AutoProcessor  # pyright: ignore[reportMissingImports]
     try:
         processor = AutoProcessor.from_pretrained(
             str(folder), trust_remote_code=True, local_files_only=True
@@ -70,9 +75,15 @@ class ProcessorTokenizer(ActionTokenizer):
     kind = "processor"
 
     def __init__(self, space: ActionSpace, processor: Any, folder: Path) -> None:
+        """Joins them.
+
+        Raises:
+          ValueError: if the processor does not take a chunk of zeros there and back.
+        """
         super().__init__(space)
         self.folder, self._processor, self._mean_tokens = folder, processor, float("nan")
         self._zero = self._ids(np.zeros((1, self.horizon, self.action_dim), np.float32))[0]
+        self.decode([self._zero])
 
     @classmethod
     def fit_chunks(
@@ -163,6 +174,9 @@ class ProcessorTokenizer(ActionTokenizer):
 
     def _ids(self, values: Float[np.ndarray, "b t a"]) -> list[list[int]]:
         try:
-            return [list(map(int, ids)) for ids in self._processor(values)]
+            found = [list(map(int, ids)) for ids in self._processor(values)]
         except FOREIGN as error:
             raise ValueError(f"{self.folder.name} cannot encode the actions: {error}") from error
+        name = f"{self.folder.name} cannot encode the actions: what it returns"
+        require(len(found) == len(values), name, f"{len(values)} lists of ids", len(found))
+        return found

@@ -136,8 +136,8 @@ def verdicts(found: Sequence[BesideFast], within: tuple[float, float]) -> str:
 
 STATISTICS: tuple[tuple[str, Callable[[Card], float], str], ...] = (
     ("vocab", lambda card: card.vocab_size, ".0f"),
-    ("first", lambda card: card.order.entropy[0], ".1f"),
-    ("last", lambda card: card.order.entropy[-1], ".1f"),
+    ("first", lambda card: card.order.first, ".1f"),
+    ("last", lambda card: card.order.last, ".1f"),
     ("model", lambda card: card.order.bits, ".0f"),
     ("trend", lambda card: card.order.trend, ".2f"),
     ("PRC", lambda card: card.neighbours.decoded, ".3f"),
