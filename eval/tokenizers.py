@@ -68,11 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: TokenizersConfig) -> list[Report]:
     """Does what `main` does, for a config, and returns the reports of its horizons."""
     parts = {horizon: load_chunks(config, horizon) for horizon in config.horizon}
-    reports = [measure_all(config, horizon, *part) for horizon, part in parts.items()]
-    for report in reports:
+    reports = []
+    for horizon, part in parts.items():
+        report = measure_all(config, horizon, *part)
         found = beside_fast(report.cards)
+        plot(report.cards, found, config.output / picture(config, horizon))
         print_report(config, report, found)
-        plot(report.cards, found, config.output / picture(config, report.horizon))
+        reports.append(report)
     figures = {str(report.horizon): figures_of(report) for report in reports}
     path = write_results(config.output, figures={"horizons": figures}, config=config)
     print(f"figures: {path}")

@@ -99,7 +99,13 @@ def test_picture_and_figures_are_written(cards, config):
 
 def test_the_picture_shows_each_family_once_in_colours_of_its_own(cards):
     assert [card.name for card in one_each(cards)] == ["256 bins", "FAST, scale 10", "robust"]
-    assert len(set(family_styles(cards).values())) == 3
+    styles = family_styles(cards)
+    assert len(set(styles.values())) == 3
+    given = [dataclasses.replace(card, family=f"{card.family} (run)") for card in cards]
+    assert family_styles(given)["robust (run)"] == styles["robust"]
+    both = family_styles([*given, *cards])
+    assert both["robust"] == styles["robust"]
+    assert both["robust (run)"] not in styles.values()
 
 
 def test_tables_give_the_range_over_seeds(cards):

@@ -116,7 +116,7 @@ def clipped_chunks(
 def name_of(tokenizer: ActionTokenizer) -> str:
     """What the tables call it: RFSQ by its conditioning, others by their kind."""
     if isinstance(tokenizer, StepTokenizer):
-        return CONDITIONING_NAMES[tokenizer.config.rfsq.conditioning]
+        return CONDITIONING_NAMES.get(tokenizer.config.rfsq.conditioning, tokenizer.kind)
     return tokenizer.kind
 
 

@@ -17,7 +17,8 @@ from eval.studies.token_statistics import adjacency
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.episodes import Episode, episode_chunks, split_episodes
 from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
-from rfsq_jax.data.readers.rlds import read_rlds
+from rfsq_jax.data.readers.rlds import BRIDGE, LIBERO, RldsFields, read_rlds
+from rfsq_jax.data.readers.tfds import find_shards
 from rfsq_jax.libero.demonstrations.bundled import bundled_suites, load_bundled
 
 RUN = 50
@@ -98,11 +99,20 @@ def _read(name: str) -> Sequence[ActionSequence | Episode]:
     if name in bundled_suites():
         return load_bundled(name)
     if Path(name).is_dir():
-        return read_rlds(Path(name))
+        return read_rlds(Path(name), fields=_fields(Path(name)))
     if not Path(name).suffix:
         known = ", ".join(bundled_suites())
         raise FileNotFoundError(f"data {name} must be a file, an RLDS folder or one of {known}")
     return read_actions(Path(name))
+
+
+def _fields(folder: Path) -> RldsFields:
+    """BridgeData's where the folder is laid out so, else LIBERO's."""
+    try:
+        find_shards(folder, "train", BRIDGE.widths())
+    except ValueError:
+        return LIBERO
+    return BRIDGE
 
 
 def _subset(held_out: HeldOut, rows: Int[np.ndarray, " rows"]) -> HeldOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,11 +51,15 @@ def plot(cards: Sequence[Card], found: Sequence[BesideFast], path: Path) -> None
 
 
 def family_styles(cards: Sequence[Card]) -> Styles:
-    """Returns a colour and a marker for each family, the known ones always the same."""
+    """Returns a colour and a marker for each family: for the first of a kind always the same."""
+    known, extra = dict(STYLES), itertools.cycle(EXTRA)
     families = list(dict.fromkeys(card.family for card in cards))
-    others = [family for family in families if family not in STYLES]
-    extra = {family: EXTRA[index % len(EXTRA)] for index, family in enumerate(others)}
-    return {family: STYLES.get(family) or extra[family] for family in families}
+    styles = {family: known.pop(family) for family in families if family in known}
+    for family in families:
+        if family not in styles:
+            # A tokenizer that was given is called "ordered (its folder)".
+            styles[family] = known.pop(family.split(" (")[0], None) or next(extra)
+    return {family: styles[family] for family in families}
 
 
 def one_each(cards: Sequence[Card]) -> list[Card]:

@@ -12,8 +12,8 @@ from eval.studies.report_card.card import Card
 from eval.studies.report_card.rates import Point
 from rfsq_jax.runs.terminal import format_table
 
-MOST_PREFIXES = 12
-"""Lines of one tokenizer in the table of errors."""
+MOST_PREFIXES = 20
+"""Lines of one tokenizer in a table, evenly spread over its lengths."""
 
 UNITS = {
     "translation_mm": ("mm", ".3f"),
@@ -87,7 +87,7 @@ def prefix_labels(points: Sequence[Point]) -> list[tuple[int, str]]:
     if len(points) == 1:
         return [(0, "")]
     empty = int(points[0].tokens == 0)
-    shown = np.unique(np.linspace(0, len(points) - 1, MOST_PREFIXES).round().astype(int)).tolist()
+    shown = _some(range(len(points)))
     return [(place, f" {place + 1 - empty}/{len(points) - empty}") for place in shown]
 
 
@@ -120,12 +120,14 @@ def curve_table(found: Sequence[BesideFast], within: tuple[float, float]) -> str
     """Each length of each tokenizer inside a range of bits, beside FAST interpolated there."""
     rows = []
     for name, group in _grouped(found).items():
-        for index, pair in enumerate(group[0].curve):
+        curve = group[0].curve
+        inside = [k for k, pair in enumerate(curve) if within[0] <= pair.bits <= within[1]]
+        for index in _some(inside):
             pairs = [each.curve[index] for each in group]
-            if within[0] <= pair.bits <= within[1]:
-                mse, fast = spread([p.mse for p in pairs], ".2e"), spread([pair.fast_mse], ".2e")
-                ratio = spread([p.ratio for p in pairs], ".2f")
-                rows.append([name, f"{pair.bits:.0f}", mse, fast, ratio])
+            mse = spread([pair.mse for pair in pairs], ".2e")
+            fast = spread([curve[index].fast_mse], ".2e")
+            ratio = spread([pair.ratio for pair in pairs], ".2f")
+            rows.append([name, f"{curve[index].bits:.0f}", mse, fast, ratio])
     return format_table(("tokenizer", "bits", "MSE", "FAST's", "FAST / ours"), rows)
 
 
@@ -191,6 +193,12 @@ def _errors_row(name: str, group: list[Card], prefix: int, named: Sequence[str])
         spread([each.live_overlap for each in tokens], ".1%"),
         spread([each.perplexity for each in tokens], ".3g"),
     ]
+
+
+def _some(places: Sequence[int]) -> list[int]:
+    """At most `MOST_PREFIXES` of them, with both ends."""
+    chosen = np.linspace(0, len(places) - 1, min(len(places), MOST_PREFIXES)).round().astype(int)
+    return [places[index] for index in chosen.tolist()]
 
 
 def _grouped(found: Sequence[BesideFast]) -> dict[str, list[BesideFast]]:

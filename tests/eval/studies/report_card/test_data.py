@@ -30,6 +30,19 @@ def test_everything_that_is_named_is_taken_together(tmp_path, actions_file):
     np.testing.assert_array_equal(found[15].actions, goal[0].actions)
 
 
+def test_bridge_data_are_known_by_their_layout(tmp_path, monkeypatch):
+    rlds_folders.describe(tmp_path, [1], state_dim=7)
+    text = (tmp_path / "features.json").read_text()
+    (tmp_path / "features.json").write_text(text.replace('"image"', '"image_0"', 1))
+    asked = []
+    monkeypatch.setattr(
+        "eval.studies.report_card.data.read_rlds",
+        lambda folder, fields: asked.append(fields) or load_bundled("libero_goal")[:1],
+    )
+    load_episodes([str(tmp_path)])
+    assert [fields.rotation for fields in asked] == ["euler"]
+
+
 def test_other_dims_in_one_comparison_are_refused(tmp_path, actions_file):
     np.savez(tmp_path / "arms.npz", first=np.zeros((20, 14)))
     with pytest.raises(ValueError, match=r"7 dims, as .*demos.npz has, got 14 in .*arms.npz"):
