@@ -119,6 +119,14 @@ def test_tables_give_the_range_over_seeds(cards):
     ]
     assert "[" in lines[-1]
     assert "[" not in lines[2]
+    lines = tables.figures_table(cards, tables.STATISTICS).splitlines()
+    assert [line.split("  ")[0] for line in lines[-3:]] == [
+        *("robust", "robust, least", "robust, most")
+    ]
+    low, high = sorted(card.order.bits for card in cards if card.name == "robust")
+    column = [title for title, _, _ in tables.STATISTICS].index("model")
+    found = [line.split()[-len(tables.STATISTICS) :][column] for line in lines[-2:]]
+    assert found == [f"{low:.0f}", f"{high:.0f}"]
 
 
 def test_what_is_not_known_is_null_in_the_figures():

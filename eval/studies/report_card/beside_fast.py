@@ -76,7 +76,8 @@ def verdict(found: Sequence[BesideFast], within: tuple[float, float]) -> str:
         for pair in each.curve
         if low <= pair.bits <= high and not math.isnan(pair.fast_mse)
     ]
-    where = f"{name}, fixed lengths from {low:.0f} to {high:.0f} bits"
+    seeds = f" of {len(found)} seeds" if len(found) > 1 else ""
+    where = f"{name}, fixed lengths{seeds} from {low:.0f} to {high:.0f} bits"
     if not pairs:
         return f"{where}: none that FAST's scales reach"
     worst = min(pairs, key=lambda pair: pair.ratio)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ bits: per chunk, every token at log2(vocabulary) or what its position takes, no 
 entropy: bits if each token cost the entropy of its position. MSE, max: normalised actions.
 mm, deg: mean error per step. flips: wrong gripper commands. levels: perplexity of a position.
 overlap: tokens that stay one step on; live: the same without constant tokens.
-Everywhere: means over seeds, in brackets their range."""
+Everywhere: means over seeds; in brackets, or as least and most, the range."""
 CUT_LEGEND = """\
 Each chunk is cut at its first prefix whose largest error, normalised, is at most the tolerance, or
 not at all. Cuts by squared error + lambda x bits are in results.json and in the picture."""
@@ -54,11 +55,20 @@ Per second: in batches of 1,024. ms: one chunk alone, numpy to numpy. Medians.""
 
 def spread(values: Sequence[float], form: str) -> str:
     """The mean, and the range where there is one; "-" where nothing is known."""
+    low, high = (pooled(values, form, choose) for choose in (min, max))
+    middle = mean(values, form)
+    return middle if low == high else f"{middle} [{low}, {high}]"
+
+
+def mean(values: Sequence[float], form: str) -> str:
+    """The mean of what is known."""
+    return pooled(values, form, np.mean)
+
+
+def pooled(values: Sequence[float], form: str, pool: Callable[[list[float]], Any]) -> str:
+    """What a function makes of the values that are known; "-" where none is."""
     known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return "-"
-    mean, low, high = (format(each, form) for each in (np.mean(known), min(known), max(known)))
-    return mean if low == high else f"{mean} [{low}, {high}]"
+    return format(pool(known), form) if known else "-"
 
 
 def by_name(cards: Sequence[Card]) -> dict[str, list[Card]]:
@@ -106,13 +116,14 @@ def tolerance_table(cards: Sequence[Card]) -> str:
 
 
 def ratio_table(cards: Sequence[Card], found: Sequence[BesideFast]) -> str:
-    """FAST's MSE by each tokenizer's, at FAST's mean bits."""
+    """FAST's MSE by each tokenizer's, at FAST's mean bits; without those that are never there."""
     header = ("FAST / tokenizer", *(f"{bits:.0f} bits" for bits, _ in fast_curve(cards)))
     rows = []
     for name, group in _grouped(found).items():
         for kind in ("fixed", "cut"):
-            columns = zip(*(getattr(each, kind) for each in group), strict=True)
-            rows.append([f"{name}, {kind}", *(spread(column, ".2f") for column in columns)])
+            columns = list(zip(*(getattr(each, kind) for each in group), strict=True))
+            if not np.isnan(columns).all():
+                rows.append([f"{name}, {kind}", *(spread(each, ".2f") for each in columns)])
     return format_table(header, rows)
 
 
@@ -166,11 +177,15 @@ COSTS: tuple[tuple[str, Callable[[Card], float], str], ...] = (
 def figures_table(
     cards: Sequence[Card], columns: Sequence[tuple[str, Callable[[Card], float], str]]
 ) -> str:
-    """One line per tokenizer, one column per figure: `STATISTICS` or `COSTS`."""
-    rows = [
-        [name, *(spread([figure(card) for card in group], form) for _, figure, form in columns)]
-        for name, group in by_name(cards).items()
-    ]
+    """One column per figure: `STATISTICS` or `COSTS`; a line per tokenizer, several seeds three."""
+    rows = []
+    for name, group in by_name(cards).items():
+        lines = {name: np.mean, f"{name}, least": min, f"{name}, most": max}
+        for title, pool in list(lines.items())[: 3 if len(group) > 1 else 1]:
+            values = [[figure(card) for card in group] for _, figure, _ in columns]
+            forms = [form for _, _, form in columns]
+            cells = [pooled(each, form, pool) for each, form in zip(values, forms, strict=True)]
+            rows.append([title, *cells])
     return format_table(("tokenizer", *(title for title, _, _ in columns)), rows)
 
 
@@ -179,19 +194,19 @@ def _errors_row(name: str, group: list[Card], prefix: int, named: Sequence[str])
     tokens = [card.tokens[prefix] for card in group]
 
     def errors(error: str, form: str) -> str:
-        return spread([point.errors[error] for point in points], form)
+        return mean([point.errors[error] for point in points], form)
 
     return [
         name,
-        spread([point.tokens for point in points], ".4g"),
-        spread([point.bits for point in points], ".0f"),
-        spread([each.entropy_bits for each in tokens], ".0f"),
-        errors("mse", ".2e"),
+        mean([point.tokens for point in points], ".4g"),
+        mean([point.bits for point in points], ".0f"),
+        mean([each.entropy_bits for each in tokens], ".0f"),
+        spread([point.mse for point in points], ".2e"),
         errors("max_error", ".3f"),
         *(errors(error, UNITS[error][1]) for error in named),
-        spread([each.overlap for each in tokens], ".1%"),
-        spread([each.live_overlap for each in tokens], ".1%"),
-        spread([each.perplexity for each in tokens], ".3g"),
+        mean([each.overlap for each in tokens], ".1%"),
+        mean([each.live_overlap for each in tokens], ".1%"),
+        mean([each.perplexity for each in tokens], ".3g"),
     ]
 
 

@@ -60,6 +60,7 @@ def test_without_fast_there_is_nothing_to_compare():
 def test_the_verdict_names_the_worst(factor, said):
     (found,) = beside_fast(cards(factor))
     assert said in verdict([found], (40.0, 200.0))
+    assert "of 2 seeds" in verdict([found, found], (40.0, 200.0))
     assert "none that FAST's scales reach" in verdict([found], (250.0, 300.0))
 
 

@@ -34,6 +34,7 @@ def test_bridge_data_are_known_by_their_layout(tmp_path, monkeypatch):
     rlds_folders.describe(tmp_path, [1], state_dim=7)
     text = (tmp_path / "features.json").read_text()
     (tmp_path / "features.json").write_text(text.replace('"image"', '"image_0"', 1))
+    (tmp_path / "bridge-train.tfrecord-00000-of-00001").touch()
     asked = []
     monkeypatch.setattr(
         "eval.studies.report_card.data.read_rlds",
