@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 
 from eval.studies.report_card.data import HeldOut
 from rfsq_jax.data.errors import chunk_errors, pooled
-from rfsq_jax.tokenizers import ActionTokenizer
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 PRICES = np.geomspace(1e-9, 1e-1, 49)
 """Squared error that one more bit must save: the lambdas of a sweep."""
@@ -73,7 +73,7 @@ def prefix_errors(tokenizer: ActionTokenizer, tokens: Any, held_out: HeldOut) ->
         decoded = iter([tokenizer.decode(tokens)])
         counts = np.array([[len(ids)] for ids in tokens], np.float64)
         costs = [counts, counts * math.log2(tokenizer.vocab_size)]
-    found = [chunk_errors(chunks, np.asarray(each), held_out.space) for each in decoded]
+    found = [chunk_errors(chunks, np.asarray(each), space) for each in decoded]
     errors = {name: np.stack([each[name] for each in found], axis=1) for name in found[0]}
     return PrefixErrors(costs[0], costs[1], errors)
 
