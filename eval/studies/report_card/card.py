@@ -6,7 +6,6 @@ Axes: M training chunks · B held-out chunks · T steps · A action dims · N po
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from jaxtyping import Float, Int
 
 from eval.studies.report_card.candidates import Candidate
 from eval.studies.report_card.cost import Cost, cost
-from eval.studies.report_card.damage import Damage, Ids, damage, decode_known
+from eval.studies.report_card.damage import Damage, Ids, damage
 from eval.studies.report_card.data import RUN, HeldOut, adjacent_rows, spread_runs
 from eval.studies.report_card.neighbours import NeighbourRanks, neighbour_ranks
 from eval.studies.report_card.order import OrderStatistics, next_token_entropy
@@ -87,13 +86,7 @@ def measure(
       ValueError: if it does not take the actions.
     """
     tokens = tokenizer.encode(held_out.chunks)
-    errors = rates.prefix_errors(
-        tokenizer,
-        tokens,
-        held_out.chunks,
-        held_out.space,
-        functools.partial(decode_known, tokenizer),
-    )
+    errors = rates.prefix_errors(tokenizer, tokens, held_out.chunks, held_out.space)
     fixed = rates.fixed_curve(errors)
     rows = held_out.sample(max(2 * RUN, min(len(held_out.chunks), _affordable(tokenizer))))
     ids, adjacent = flat_ids(tokenizer, tokens, rows), adjacent_rows(held_out, rows)
