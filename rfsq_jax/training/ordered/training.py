@@ -55,7 +55,7 @@ class OrderedTrainingConfig:
     hidden_dim: int = 128
     num_levels: int = 7
     num_directions: int = 4
-    discount: float = 0.85
+    discount: float = 0.9
     optimizer: OptimizerConfig = OptimizerConfig(
         warmup_steps=100, final_fraction=0.01, weight_decay=0.0, second_decay=0.99, clip_norm=10.0
     )
