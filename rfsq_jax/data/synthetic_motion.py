@@ -66,11 +66,11 @@ def normalized(signal: Float[Array, "s n t a"]) -> Float[Array, "s n t a"]:
     return centred / (jnp.quantile(jnp.abs(centred), QUANTILE, axis=(1, 2), keepdims=True) + 1e-6)
 
 
-def _chance(key: jax.Array, share: float | Array, *shape: int) -> Array:
+def _chance(key: jax.Array, share: float, *shape: int) -> Array:
     return jax.random.uniform(key, shape) < share
 
 
-def _log_uniform(key: jax.Array, low: float, high: float, *shape: int) -> Float[Array, "..."]:
+def _log_uniform(key: Array, low: float, high: float, *shape: int) -> Float[Array, "..."]:
     return jnp.exp(jax.random.uniform(key, shape, minval=math.log(low), maxval=math.log(high)))
 
 
@@ -116,7 +116,7 @@ def _moves(shape: MotionShape, key: jax.Array, extra: int = 0) -> Float[Array, "
         drawn = jax.random.uniform(key, of_dim)
         return jnp.where(together, drawn[..., :1], drawn)
 
-    usual = _log_uniform(next(keys), shape.steps / 2, shape.steps * 8, shape.sets, 1, 1, 1)
+    usual = _log_uniform(next(keys), shape.steps * 0.5, shape.steps * 8.0, shape.sets, 1, 1, 1)
     length = usual * jnp.exp(timed(next(keys)) - 0.5)
     time = jnp.arange(shape.steps + extra, dtype=jnp.float32)[None, None, :, None]
     phase = (time - 1.0) / length + timed(next(keys))

@@ -63,7 +63,7 @@ def rounded(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return with_gradient(jnp.round(x), x)
 
 
-def limited(x: Float[Array, "*n"], largest: float) -> Float[Array, "*n"]:
+def limited(x: Float[Array, "*n"], largest: float | int) -> Float[Array, "*n"]:
     """Clipped to [-largest, largest]; the gradient is that of the clip."""
     return jnp.clip(x, -largest, largest)
 
@@ -105,7 +105,8 @@ def linear(
       b: of the order of one.
     """
     bias = limited(rounded(b * 2.0**SUM_BITS), LARGEST_SUM // 2)
-    return jnp.matmul(x, weights(w), precision=jax.lax.Precision.HIGHEST) + bias
+    sums = jnp.matmul(x, weights(w), precision=jax.lax.Precision.HIGHEST)
+    return sums + jnp.broadcast_to(bias, sums.shape)
 
 
 def to_activations(sums: Float[Array, "*n"]) -> Float[Array, "*n"]:

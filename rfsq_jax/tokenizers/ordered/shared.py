@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax.rfsq import exact
+from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
 from rfsq_jax.tokenizers.ordered import shared_moves as moves
 from rfsq_jax.tokenizers.ordered import shared_network as network
@@ -35,8 +36,8 @@ SMALLEST_DEVIATION = 2.0**-10
 class Prior(NamedTuple):
     """Mean and standard deviation of each coefficient over a data set's chunks."""
 
-    mean: Float[Array | np.ndarray, "t a"]
-    deviation: Float[Array | np.ndarray, "t a"]
+    mean: Float[AnyArray, "t a"]
+    deviation: Float[AnyArray, "t a"]
 
     @classmethod
     def fit(cls, z: Float[np.ndarray, "n t a"]) -> Prior:
@@ -51,7 +52,7 @@ def encode(
     config: SharedConfig,
     params: SharedParams,
     prior: Prior,
-    z: Float[Array, "b t a"],
+    z: Float[AnyArray, "b t a"],
     num_tokens: int,
 ) -> Int[Array, "b n"]:
     """Returns ids int32 [B, N] in [0, 4096) of coefficients z [B, T, A], T <= config.horizon.
@@ -60,7 +61,7 @@ def encode(
       ValueError: if T is beyond the network's horizon, or z and prior have different shapes.
     """
     start, ids = _start(config, prior, z.shape)
-    target = _padded(config, exact.limited(z, network.LARGEST))
+    target = _padded(config, exact.limited(jnp.asarray(z), network.LARGEST))
     target = network.as_values(target)
 
     def one(belief: network.Belief, index: Array) -> tuple[network.Belief, Array]:
@@ -75,7 +76,7 @@ def encode(
 
 
 def decode_prefixes(
-    config: SharedConfig, params: SharedParams, prior: Prior, ids: Int[Array, "b n"]
+    config: SharedConfig, params: SharedParams, prior: Prior, ids: Int[AnyArray, "b n"]
 ) -> Float[Array, "m b t a"]:
     """Returns z_hat float32 [N + 1, B, T, A] of every prefix, of no ids first.
 
@@ -94,7 +95,7 @@ def decode_prefixes(
 
 
 def decode(
-    config: SharedConfig, params: SharedParams, prior: Prior, ids: Int[Array, "b n"]
+    config: SharedConfig, params: SharedParams, prior: Prior, ids: Int[AnyArray, "b n"]
 ) -> Float[Array, "b t a"]:
     """Returns z_hat float32 [B, T, A] of all ids; raises as `decode_prefixes`."""
     shape = (len(ids), *prior.mean.shape)
@@ -106,13 +107,13 @@ def _scan_ids(
     config: SharedConfig,
     params: SharedParams,
     prior: Prior,
-    ids: Int[Array, "b n"],
+    ids: Int[AnyArray, "b n"],
     shape: tuple[int, ...],
 ) -> tuple[Array, Array]:
     """The last mean [B, A, T], and those of all prefixes."""
     start, places = _start(config, prior, shape)
     # One more, so that the program holds the network once; nothing looks at where it leads.
-    tokens = jnp.moveaxis(jnp.pad(ids, ((0, 0), (0, 1))), -1, 0)
+    tokens = jnp.moveaxis(jnp.pad(jnp.asarray(ids), ((0, 0), (0, 1))), -1, 0)
 
     def one(carry: tuple[network.Belief, Array], inputs: tuple[Array, Array]) -> tuple:
         index, token = inputs
@@ -142,7 +143,7 @@ def _start(
     return network.started(mean, deviation, present), moves.layout(config, horizon, action_dim)
 
 
-def _padded(config: SharedConfig, z: Float[Array, "*n t a"]) -> Float[Array, "*n a u"]:
+def _padded(config: SharedConfig, z: Float[AnyArray, "*n t a"]) -> Float[Array, "*n a u"]:
     """Dims first, and zeros for the frequencies that a shorter chunk lacks."""
     lacking = config.horizon - z.shape[-2]
     widths = [(0, 0)] * (z.ndim - 1) + [(0, lacking)]

@@ -82,7 +82,7 @@ def choose(
 
 def _best_grid(config: SharedConfig, steps: Int[Array, "*gn"]) -> Int[Array, "*n"]:
     """The grid that removes most variance, in integers; the first of equals."""
-    below = jnp.clip(steps[0] - steps, 0, 63)
+    below = jnp.clip(steps[:1] - steps, 0, 63)
     table = np.round(2.0**10 * 2.0 ** (-np.arange(64) / 4)).astype(np.int32)
     variance = jnp.asarray(table)[below]
     promised = [
@@ -170,7 +170,7 @@ def _escaped(ids: Layout, belief: Belief, escape: Int[Array, "*n"]) -> Belief:
 
 
 def magnitude_steps(
-    escapes: Escapes, belief: Belief, magnitude: Int[Array, "*n a t"]
+    escapes: Escapes, belief: Belief, magnitude: Int[Array, "*n #a #t"]
 ) -> Int[Array, "*n a t"]:
     """log2 of what an escape adds, in eighths; beyond the limit several escapes add up."""
     steps = belief.steps.astype(jnp.int32) + FIRST_MAGNITUDE + magnitude * escapes.spacing

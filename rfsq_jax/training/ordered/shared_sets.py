@@ -65,7 +65,7 @@ def batch(
     z = jnp.take_along_axis(z, order[:, None, None], axis=-1)
     z, frequencies = _shortened(shape, z, next(keys))
     count = jax.random.randint(next(keys), (shape.sets, 1, 1, 1), 1, shape.dims + 1)
-    present = frequencies & (jnp.arange(shape.dims) < count)
+    present = frequencies & (jnp.arange(shape.dims)[None, None, None] < count)
     z = jnp.where(present, z, 0.0)
     mean = jnp.mean(z, axis=1, keepdims=True)
     deviation = jnp.sqrt(jnp.var(z, axis=1, keepdims=True) + SMALLEST_DEVIATION**2)
