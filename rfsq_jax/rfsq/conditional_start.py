@@ -126,5 +126,5 @@ def frozen(state: ConditionalState) -> ConditionalState:
     def integers(stack: jax.Array) -> jax.Array:
         return jax.vmap(exact.weights)(stack).astype(jnp.int8)
 
-    changed = {name: integers(getattr(state.networks, name)) for name in WEIGHT_NAMES}
+    changed = {name: integers(jnp.asarray(getattr(state.networks, name))) for name in WEIGHT_NAMES}
     return state._replace(networks=state.networks._replace(**changed))

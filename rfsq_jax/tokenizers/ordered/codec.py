@@ -39,7 +39,7 @@ class Codec:
         """Chunks in robot units -> ids, and the largest normalised error that each leaves."""
         parts = self.coefficients.split(chunks)
         found = self.paths[0].encode(parts, beam)
-        ids, error = found.ids, largest_error(parts, found)
+        ids, error = np.array(found.ids), largest_error(parts, found)
         path = np.zeros(len(ids), np.int32)
         missed = np.flatnonzero(error > self.largest_error)
         if len(self.paths) > 1 and len(missed):

@@ -30,7 +30,8 @@ def to_ids(config: RFSQConfig, codes: Int[Array, "l b g"]) -> Int[Array, "b l"]:
 
 def to_codes(config: RFSQConfig, ids: Int[Array, "b l"]) -> Int[Array, "l b g"]:
     """The inverse; numbers beyond the values of a token start again from 0."""
-    return ids.T[..., None] // _places(config) % config.num_levels
+    places = jnp.asarray(_places(config))[None, None]
+    return ids.T[..., None] // places % config.num_levels
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ class Encoded(NamedTuple):
     coefficients: Float[np.ndarray, "b t m"]
 
 
+@runtime_checkable
 class Path(Protocol):
     """What every path offers."""
 
