@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from eval.studies.report_card import rates
 from eval.studies.report_card.candidates import Candidate
 from eval.studies.report_card.cost import Cost, cost
-from eval.studies.report_card.damage import Damage, Ids, damage
+from eval.studies.report_card.damage import Damage, Ids, damage, decode_known
 from eval.studies.report_card.data import RUN, HeldOut, adjacent_rows, spread_runs
 from eval.studies.report_card.neighbours import NeighbourRanks, neighbour_ranks
 from eval.studies.report_card.order import OrderStatistics, next_token_entropy
@@ -144,7 +144,7 @@ def _neighbours(
     tokenizer: ActionTokenizer, tokens: Any, rows: Int[np.ndarray, " rows"], held_out: HeldOut
 ) -> NeighbourRanks:
     normalize = held_out.space.normalization.normalize
-    decoded = np.asarray(tokenizer.decode(take(tokens, rows)))
+    decoded = decode_known(tokenizer, take(tokens, rows))
     actions, back = (
         normalize(each).reshape(len(rows), -1) for each in (held_out.chunks[rows], decoded)
     )

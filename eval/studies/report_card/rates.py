@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from eval.studies.report_card.damage import decode_known
 from eval.studies.report_card.data import HeldOut
 from rfsq_jax.data.errors import chunk_errors, pooled
 from rfsq_jax.tokenizers import ActionTokenizer
@@ -61,7 +62,10 @@ class Point:
 
 
 def prefix_errors(tokenizer: ActionTokenizer, tokens: Any, held_out: HeldOut) -> PrefixErrors:
-    """Decodes every prefix of tokens that `tokenizer.encode(held_out.chunks)` returned."""
+    """Decodes every prefix of tokens that `tokenizer.encode(held_out.chunks)` returned.
+
+    A sequence that does not decode counts as the middle of the range, zero in normalised units.
+    """
     chunks, lengths = held_out.chunks, tokenizer.prefix_lengths
     if lengths:
         decoded = (tokenizer.decode_prefix(tokens, length) for length in lengths)
@@ -70,7 +74,7 @@ def prefix_errors(tokenizer: ActionTokenizer, tokens: Any, held_out: HeldOut) ->
             for each in (lengths, tokenizer.prefix_bits)
         ]
     else:
-        decoded = iter([tokenizer.decode(tokens)])
+        decoded = iter([decode_known(tokenizer, tokens)])
         counts = np.array([[len(ids)] for ids in tokens], np.float64)
         costs = [counts, counts * math.log2(tokenizer.vocab_size)]
     found = [chunk_errors(chunks, np.asarray(each), held_out.space) for each in decoded]
