@@ -7,8 +7,16 @@
     z_hat = v_0 + v_1 + ... + v_{L-1}
 
 The K levels are uniform on [mean - scale, mean + scale], so step = 2 * scale / (K - 1).
-`mean` and `scale` are constants of the trained model ("layernorm", "scale") or 0 and 1 ("none"):
-codes alone decode. Source: arXiv 2508.15860 (v3), section on conditioning strategies.
+`mean` and `scale` are constants of the trained model ("layernorm", "scale") or 0 and 1 ("none"), or
+functions of the coarser codes ("conditional", see `rfsq.conditional`): codes alone decode.
+Source: arXiv 2508.15860 (v3), section on conditioning strategies.
+
+config        the shape of the code, checks
+layers        a layer of constants
+conditional   a layer of networks, and where they start; in integers (`exact`)
+scan          the scan over layers, whatever they are
+core          the public functions
+layer_health  what each layer carries
 
 Bit-exactness: a step keeps 16 mantissa bits, so that (level offset) * step is exact in float32 and
 the compiler's choice of fused or separate multiply-add cannot change a value between two programs.
@@ -16,6 +24,7 @@ the compiler's choice of fused or separate multiply-add cannot change a value be
 Axes: ... any leading axes · D latent dims · L residual layers · K levels.
 """
 
+from rfsq_jax.rfsq.conditional import ConditionalState
 from rfsq_jax.rfsq.config import (
     CONDITIONING_NAMES,
     Conditioning,
@@ -31,6 +40,7 @@ from rfsq_jax.rfsq.core import (
     calibrate,
     decode,
     decode_levels,
+    decode_prefixes,
     encode,
     init,
     quantize,
@@ -41,6 +51,7 @@ from rfsq_jax.rfsq.layers import RFSQState
 
 __all__ = [
     "CONDITIONING_NAMES",
+    "ConditionalState",
     "Conditioning",
     "Health",
     "RFSQConfig",
@@ -54,6 +65,7 @@ __all__ = [
     "config_from_reference",
     "decode",
     "decode_levels",
+    "decode_prefixes",
     "encode",
     "health",
     "init",

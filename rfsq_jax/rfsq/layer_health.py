@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from rfsq_jax.rfsq.config import RFSQConfig, require_vectors
-from rfsq_jax.rfsq.layers import AnyArray, RFSQState, broadcastable, forward, step_size
+from rfsq_jax.rfsq.layers import AnyArray, RFSQState, broadcastable, step_size
+from rfsq_jax.rfsq.scan import forward
 
 
 class Health(NamedTuple):

@@ -1,16 +1,16 @@
-"""One residual layer, and the scan over all of them.
+"""One residual layer whose mean and scale are constants: naive, scale, robust.
 
 Axes: ... any leading axes · D latent dims · L residual layers · K levels.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float
 
 from rfsq_jax.rfsq.config import RFSQConfig
 
@@ -34,34 +34,47 @@ class RFSQState(NamedTuple):
     scale: Float[Array, "*l"]
 
 
-class Pass(NamedTuple):
-    """All layers of one forward pass, layer axis first."""
-
-    z_hat: Float[Array, "*n d"]
-    residuals: Float[Array, "l *n d"]
-    codes: Int[Array, "l *n d"]
-    constants: RFSQState
+def prepared(z: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """The vectors as they are."""
+    return z
 
 
-def forward(
+def nothing_seen(config: RFSQConfig, shape: tuple[int, ...]) -> Float[Array, "*n d"]:
+    """What the codes add up to before the first layer, for vectors with these leading axes."""
+    return jnp.zeros((*shape, config.dim), jnp.float32)
+
+
+def condition(
     config: RFSQConfig,
-    state: RFSQState,
-    z: Float[Array, "*n d"],
-    keep: Int[AnyArray, "*n"] | None = None,
-) -> Pass:
-    """Runs all layers; `keep` of them count toward z_hat."""
+    layer: RFSQState,
+    context: None,
+    residual: Float[Array, "*n d"] | None,
+    seen: Float[Array, "*n d"],
+) -> tuple[RFSQState, Float[Array, "*n d"]]:
+    """The layer's constants as they are stored; with per-token statistics, those of the residual.
 
-    def layer(carry: tuple[Array, Array], inputs: tuple[Array, RFSQState]) -> tuple[Any, Any]:
-        (residual, total), (index, constants) = carry, inputs
-        if config.statistics == "per_token":
-            constants = token_constants(residual)
-        code, value = quantize_layer(config, constants, residual)
-        kept = value if keep is None else jnp.where(index < keep[..., None], value, 0.0)
-        return (residual - value, total + kept), (residual, code, constants)
+    A decoder has no residual: the constants it is given are the side information.
+    """
+    if config.statistics == "per_token" and residual is not None:
+        layer = token_constants(residual)
+    return layer, seen
 
-    inputs = (jnp.arange(config.num_layers), broadcastable(state, z.ndim))
-    carry, outputs = jax.lax.scan(layer, (z, jnp.zeros_like(z)), inputs, unroll=True)
-    return Pass(carry[1], *outputs)
+
+def see(
+    seen: Float[Array, "*n d"], value: Float[Array, "*n d"], offset: Float[Array, "*n d"]
+) -> Float[Array, "*n d"]:
+    """Adds up the values."""
+    return seen + value
+
+
+def expected(constants: RFSQState | None, seen: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """What the codes so far decode to."""
+    return seen
+
+
+def reported(constants: RFSQState) -> RFSQState:
+    """Both constants."""
+    return constants
 
 
 def batch_constants(config: RFSQConfig, residual: Float[Array, "*n d"]) -> RFSQState:
@@ -82,37 +95,28 @@ def as_stored(config: RFSQConfig, constant: Float[Array, "l *ones d"]) -> Float[
     return constant.reshape(config.num_layers, config.dim)
 
 
-def layers_last(codes: Int[Array, "l *n d"]) -> Int[Array, "*n d l"]:
-    """Moves the layer axis to the end; as a stack it fuses with the scan, a transpose does not."""
-    return jnp.stack([*codes], axis=-1)
-
-
 def token_constants(residual: Float[Array, "*n d"]) -> RFSQState:
     """The reference's statistics: mean and standard deviation over the dims of each vector."""
     scale = jnp.std(residual, axis=-1, keepdims=True, ddof=1) + PER_TOKEN_EPSILON
     return RFSQState(jnp.mean(residual, axis=-1, keepdims=True), scale)
 
 
-def quantize_layer(
+def nearest_offset(
     config: RFSQConfig, constants: RFSQState, residual: Float[Array, "*n d"]
-) -> tuple[Int[Array, "*n d"], Float[Array, "*n d"]]:
-    """Returns one layer's codes and their values; the gradient is that of a clip to the grid."""
-    step = step_size(config, constants.scale)
+) -> Float[Array, "*n d"]:
+    """The offsets from the middle, in levels, nearest to a residual; the gradient is a clip's."""
     # A product with 1 / step, not a quotient: compilers turn quotients into products at will.
-    position = (residual - constants.mean) * (1.0 / step)
+    position = (residual - constants.mean) * (1.0 / step_size(config, constants.scale))
     half = (config.num_levels - 1) / 2
     centred = jnp.round(position) if config.num_levels % 2 else jnp.floor(position) + 0.5
     offset = jax.lax.stop_gradient(jnp.clip(centred, -half, half))
-    code = (offset + half).astype(jnp.int32)
-    value = straight_through(offset, jnp.clip(position, -half, half)) * step + constants.mean
-    return code, value
+    return straight_through(offset, jnp.clip(position, -half, half))
 
 
-def dequantize(
-    config: RFSQConfig, constants: RFSQState, code: Shaped[Array, "*n d"]
+def value_of(
+    config: RFSQConfig, constants: RFSQState, offset: Float[Array, "*n d"]
 ) -> Float[Array, "*n d"]:
-    """The values of one layer's codes, or of levels between them."""
-    offset = code.astype(jnp.float32) - (config.num_levels - 1) / 2
+    """The values of one layer's offsets, whole or between levels."""
     return offset * step_size(config, constants.scale) + constants.mean
 
 

@@ -3,7 +3,7 @@
 config, data     what is compared, on which chunks
 candidates       the tokenizers: given, or fitted here
 processor        a Hugging Face processor as one of them
-rates            error against bits and tokens, fixed, cut per chunk, and beside FAST
+beside_fast      error against bits beside FAST's, from `rfsq_jax.tokenizers.rates`
 order            entropy of the next token given the earlier
 neighbours       whether the nearest chunks stay the nearest
 damage           what wrong tokens do

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from eval.studies.report_card.card import Card
-from eval.studies.report_card.rates import curve_of, log_interpolate, ratios
+from rfsq_jax.tokenizers.rates import curve_of, log_interpolate, ratios
 
 FAST = "FAST"
 REFERENCE_VALUES = 8 * 7

@@ -6,21 +6,21 @@ Axes: M training chunks · B held-out chunks · T steps · A action dims · N po
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval.studies.report_card import rates
 from eval.studies.report_card.candidates import Candidate
 from eval.studies.report_card.cost import Cost, cost
 from eval.studies.report_card.damage import Damage, Ids, damage, decode_known
 from eval.studies.report_card.data import RUN, HeldOut, adjacent_rows, spread_runs
 from eval.studies.report_card.neighbours import NeighbourRanks, neighbour_ranks
 from eval.studies.report_card.order import OrderStatistics, next_token_entropy
-from eval.studies.report_card.rates import Point
 from eval.studies.token_statistics import TokenStatistics, balance, pad_ids, token_statistics
-from rfsq_jax.tokenizers import ActionTokenizer
+from rfsq_jax.tokenizers import ActionTokenizer, rates
+from rfsq_jax.tokenizers.rates import Point
 
 MOST_IDS = 1_000_000
 """Ids, at most, that are counted: chunks of 1,024 ids are sampled."""
@@ -87,7 +87,8 @@ def measure(
       ValueError: if it does not take the actions.
     """
     tokens = tokenizer.encode(held_out.chunks)
-    errors = rates.prefix_errors(tokenizer, tokens, held_out)
+    decode = functools.partial(decode_known, tokenizer)
+    errors = rates.prefix_errors(tokenizer, tokens, held_out.chunks, held_out.space, decode)
     fixed = rates.fixed_curve(errors)
     rows = held_out.sample(max(2 * RUN, min(len(held_out.chunks), _affordable(tokenizer))))
     ids, adjacent = flat_ids(tokenizer, tokens, rows), adjacent_rows(held_out, rows)

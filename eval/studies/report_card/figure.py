@@ -11,8 +11,8 @@ import numpy as np
 
 from eval.studies.report_card.beside_fast import FAST, BesideFast, fast_curve
 from eval.studies.report_card.card import Card
-from eval.studies.report_card.rates import Point
 from rfsq_jax.runs import plots
+from rfsq_jax.tokenizers.rates import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

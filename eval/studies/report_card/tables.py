@@ -10,8 +10,8 @@ import numpy as np
 
 from eval.studies.report_card.beside_fast import BesideFast, fast_curve, verdict
 from eval.studies.report_card.card import Card
-from eval.studies.report_card.rates import Point
 from rfsq_jax.runs.terminal import format_table
+from rfsq_jax.tokenizers.rates import Point
 
 MOST_PREFIXES = 20
 """Lines of one tokenizer in a table, evenly spread over its lengths."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eval.studies.report_card.beside_fast import beside_fast, bits_range, fast_curve, verdict
-from eval.studies.report_card.rates import Point
+from rfsq_jax.tokenizers.rates import Point
 
 FAST_BITS = (30.0, 60.0, 100.0, 150.0, 190.0)
 

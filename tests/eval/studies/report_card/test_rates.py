@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.studies.report_card.rates import (
+from rfsq_jax.data.errors import reconstruction_errors
+from rfsq_jax.tokenizers.bins import BinTokenizer
+from rfsq_jax.tokenizers.fast import FastTokenizer
+from rfsq_jax.tokenizers.rates import (
     PrefixErrors,
     cut_curve,
     fixed_curve,
@@ -19,9 +22,6 @@ from eval.studies.report_card.rates import (
     ratios,
     tolerance_curve,
 )
-from rfsq_jax.data.errors import reconstruction_errors
-from rfsq_jax.tokenizers.bins import BinTokenizer
-from rfsq_jax.tokenizers.fast import FastTokenizer
 from tests.support.tokenizers import untrained_tokenizer
 
 
@@ -34,7 +34,7 @@ def random_errors(seed: int, count: int = 5, prefixes: int = 4) -> PrefixErrors:
 
 @pytest.fixture(scope="module")
 def measured(ordered, held_out):
-    return prefix_errors(ordered, ordered.encode(held_out.chunks), held_out)
+    return prefix_errors(ordered, ordered.encode(held_out.chunks), held_out.chunks, held_out.space)
 
 
 def test_fixed_points_are_the_errors_of_each_prefix(ordered, held_out, measured):
@@ -51,7 +51,9 @@ def test_fixed_points_are_the_errors_of_each_prefix(ordered, held_out, measured)
 def test_step_tokenizers_have_a_point_per_layer_and_bins_one(held_out):
     step, bins = untrained_tokenizer(held_out.chunks), BinTokenizer(held_out.space)
     for tokenizer, tokens in ((step, [32, 64, 96, 128]), (bins, [56])):
-        found = prefix_errors(tokenizer, tokenizer.encode(held_out.chunks), held_out)
+        found = prefix_errors(
+            tokenizer, tokenizer.encode(held_out.chunks), held_out.chunks, held_out.space
+        )
         assert [point.tokens for point in fixed_curve(found)] == tokens
         assert fixed_curve(found)[-1].bits == pytest.approx(tokenizer.bits_per_chunk)
 
@@ -59,7 +61,7 @@ def test_step_tokenizers_have_a_point_per_layer_and_bins_one(held_out):
 def test_fast_costs_the_mean_of_its_lengths(held_out):
     fast = FastTokenizer.fit(held_out.chunks, scale=4.0, vocab_size=256)
     tokens = fast.encode(held_out.chunks)
-    (point,) = fixed_curve(prefix_errors(fast, tokens, held_out))
+    (point,) = fixed_curve(prefix_errors(fast, tokens, held_out.chunks, held_out.space))
     assert point.tokens == pytest.approx(np.mean([len(ids) for ids in tokens]))
     assert point.bits == pytest.approx(point.tokens * math.log2(fast.vocab_size))
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval.studies.report_card.damage import decode_known
-from eval.studies.report_card.data import HeldOut
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.errors import chunk_errors, pooled
-from rfsq_jax.tokenizers import ActionTokenizer
+from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 PRICES = np.geomspace(1e-9, 1e-1, 49)
 """Squared error that one more bit must save: the lambdas of a sweep."""
@@ -61,12 +60,23 @@ class Point:
         return self.errors["mse"]
 
 
-def prefix_errors(tokenizer: ActionTokenizer, tokens: Any, held_out: HeldOut) -> PrefixErrors:
-    """Decodes every prefix of tokens that `tokenizer.encode(held_out.chunks)` returned.
+def prefix_errors(
+    tokenizer: ActionTokenizer,
+    tokens: Any,
+    chunks: Float[np.ndarray, "b t a"],
+    space: ActionSpace,
+    decode: Callable[[Any], Float[np.ndarray, "b t a"]] | None = None,
+) -> PrefixErrors:
+    """Decodes every prefix of the tokens of chunks.
 
-    A sequence that does not decode counts as the middle of the range, zero in normalised units.
+    Args:
+      tokenizer: that made the tokens.
+      tokens: what `tokenizer.encode(chunks)` returned.
+      chunks: in robot units.
+      space: gives the unit of the normalised errors.
+      decode: of whole sequences, where no prefix decodes; by default the tokenizer's.
     """
-    chunks, lengths = held_out.chunks, tokenizer.prefix_lengths
+    lengths = tokenizer.prefix_lengths
     if lengths:
         decoded = (tokenizer.decode_prefix(tokens, length) for length in lengths)
         costs = [
@@ -74,10 +84,10 @@ def prefix_errors(tokenizer: ActionTokenizer, tokens: Any, held_out: HeldOut) ->
             for each in (lengths, tokenizer.prefix_bits)
         ]
     else:
-        decoded = iter([decode_known(tokenizer, tokens)])
+        decoded = iter([(decode or tokenizer.decode)(tokens)])
         counts = np.array([[len(ids)] for ids in tokens], np.float64)
         costs = [counts, counts * math.log2(tokenizer.vocab_size)]
-    found = [chunk_errors(chunks, np.asarray(each), held_out.space) for each in decoded]
+    found = [chunk_errors(chunks, np.asarray(each), space) for each in decoded]
     errors = {name: np.stack([each[name] for each in found], axis=1) for name in found[0]}
     return PrefixErrors(costs[0], costs[1], errors)
 

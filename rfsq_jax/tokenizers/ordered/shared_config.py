@@ -1,0 +1,130 @@
+"""The shared path's config, and how its 4,096 ids divide into grids and escapes.
+
+Axes: P grids · G coefficients of a grid · T frequencies · A action dims.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Int
+
+from rfsq_jax.runs.checks import MAX_DEPTH, require, require_range
+from rfsq_jax.runs.records import require_types
+
+NUM_IDS = 4096
+HORIZONS = (8, 16, 32, 64)
+"""There is one network for each; other chunks use the next larger one."""
+GRIDS = (
+    (7, 7, 7, 7),
+    (3, 3, 3, 3, 3, 3, 3),
+    (5, 5, 5, 5, 3),
+    (9, 9, 5, 5),
+    (13, 13, 13),
+    (49, 49),
+)
+MOST_MAGNITUDES = 24
+ESCAPE_SPAN = 40
+"""What the magnitudes of escapes span, in steps of an eighth of an octave: a factor of 32."""
+FIRST_MAGNITUDE = 10
+"""The least of them, alike, over the deviation: a factor of 2.4."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedConfig:
+    """The quantiser and its network.
+
+    Attributes:
+      horizon: frequencies that the network knows.
+      hidden_dim: width of the network.
+      num_blocks: residual blocks, each with a look at the other dims.
+      grids: levels of the coefficients that one token refines, widest first; the decoder takes the
+        grid that promises most.
+    """
+
+    horizon: int = 8
+    hidden_dim: int = 64
+    num_blocks: int = 2
+    grids: tuple[tuple[int, ...], ...] = GRIDS
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_range(self, 1, HORIZONS[-1], "horizon")
+        require_range(self, 1, 256, "hidden_dim")
+        require_range(self, 1, MAX_DEPTH, "num_blocks")
+        require(len(self.grids) > 0, "grids", "at least one", self.grids)
+        for grid in self.grids:
+            odd = len(grid) > 0 and all(1 < levels < 64 and levels % 2 for levels in grid)
+            require(odd, "grids", "odd numbers of levels from 3 to 63", grid)
+            descending = grid == tuple(sorted(grid, reverse=True))
+            require(descending, "grids", "levels in descending order", grid)
+        fits = self.num_regular <= NUM_IDS - 2
+        require(fits, "grids", f"of at most {NUM_IDS - 2} values each", self.grids)
+
+    @property
+    def num_regular(self) -> int:
+        """Ids of levels; those above are escapes."""
+        return max(math.prod(grid) for grid in self.grids)
+
+    @property
+    def num_refined(self) -> int:
+        """Coefficients of the longest grid."""
+        return max(map(len, self.grids))
+
+    @property
+    def radices(self) -> tuple[int, ...]:
+        """The numbers of levels that occur, ascending; 1 stands for places that a grid lacks."""
+        return (1, *sorted({levels for grid in self.grids for levels in grid}))
+
+    @property
+    def grid_radices(self) -> Int[np.ndarray, "p g"]:
+        """The index into `radices` of each place of each grid."""
+        padded = (grid + (1,) * (self.num_refined - len(grid)) for grid in self.grids)
+        return np.array([[self.radices.index(each) for each in grid] for grid in padded], np.int32)
+
+    @property
+    def worth(self) -> Int[np.ndarray, "p g"]:
+        """The share of a coefficient's variance that each place of each grid removes, of 2**10."""
+        shares = np.array([1.0 - _distortion(levels) for levels in self.radices])
+        return np.round(shares * 2**10)[self.grid_radices].astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Escapes:
+    """The ids of a [T, A] chunk that set one coefficient: coefficient x sign x magnitude.
+
+    Attributes:
+      coded: how many coefficients can be set; low frequencies come first.
+      magnitudes: of each.
+      spacing: of magnitudes, in eighths of an octave.
+    """
+
+    coded: int
+    magnitudes: int
+    spacing: int
+
+    @classmethod
+    def of(cls, config: SharedConfig, horizon: int, action_dim: int) -> Escapes:
+        """As many magnitudes as there are ids for."""
+        room, wanted = (NUM_IDS - config.num_regular) // 2, horizon * action_dim
+        magnitudes = int(np.clip(room // wanted, 1, MOST_MAGNITUDES))
+        spacing = int(np.clip(ESCAPE_SPAN // magnitudes, 2, 10))
+        return cls(min(wanted, room // magnitudes), magnitudes, spacing)
+
+    @property
+    def count(self) -> int:
+        """Ids that differ; those above fold onto them."""
+        return self.coded * 2 * self.magnitudes
+
+    @property
+    def error_steps(self) -> int:
+        """log2 of what a magnitude is off by, over it, in eighths: uniform between neighbours."""
+        half = (self.spacing + 1) / 16
+        return round(8 * math.log2((2.0**half - 2.0**-half) / math.sqrt(12)))
+
+
+def _distortion(levels: int) -> float:
+    """Mean squared error of the best uniform quantiser of a unit Gaussian, closely."""
+    return 1.0 if levels == 1 else 1.45 * levels**-1.74

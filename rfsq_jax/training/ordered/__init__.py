@@ -1,0 +1,1 @@
+"""Training of tokenizers whose tokens are ordered."""
