@@ -73,7 +73,7 @@ def _continued(
     constants, seen = conditional.condition(config, given, context, kept.residual, kept.seen)
     nearest = conditional.nearest_offset(config, constants, kept.residual)
     moves = jnp.asarray(_moves(config))
-    offsets = nearest[:, :, None] + moves
+    offsets = nearest[:, :, None] + moves[None, None]
     legal = (jnp.abs(offsets) <= half).all(axis=-1)
     mean, directions, step = (leaf[:, :, None] for leaf in constants[:3])
     wide = Statistics(mean, directions, step, constants.unit)

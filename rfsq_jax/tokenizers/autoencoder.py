@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from rfsq_jax import rfsq
 from rfsq_jax.rfsq import CONDITIONING_NAMES, RFSQConfig, RFSQState
-from rfsq_jax.runs.checks import MAX_SIZE, require, require_range
+from rfsq_jax.runs.checks import MAX_SIZE, require_choice, require_range
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
 
@@ -37,9 +37,7 @@ class AutoencoderConfig:
         require_types(self)
         require_range(self, 1, MAX_SIZE, "action_dim", "hidden_dim")
         kind = self.rfsq.conditioning
-        require(
-            kind in CONDITIONING_NAMES, "rfsq.conditioning", f"of {[*CONDITIONING_NAMES]}", kind
-        )
+        require_choice(kind, CONDITIONING_NAMES, "rfsq.conditioning")
 
     @classmethod
     def for_actions(cls, action_dim: int, quantizer: RFSQConfig | None = None) -> AutoencoderConfig:
