@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -107,10 +108,18 @@ def measure(
         tolerance=rates.tolerance_curve(errors),
         order=next_token_entropy(_training_ids(tokenizer, train), ids, vocabulary),
         neighbours=_neighbours(tokenizer, tokens, few, held_out),
-        balance=balance(ids, vocabulary).tolist(),
+        balance=balance(ids, position_bits(tokenizer, ids.shape[1]), vocabulary).tolist(),
         damage=_damage(tokenizer, tokens, few, held_out),
         cost=cost(tokenizer, held_out.chunks),
     )
+
+
+def position_bits(tokenizer: ActionTokenizer, length: int) -> Float[np.ndarray, " n"]:
+    """Bits that each of `length` positions takes: those of prefixes, shared out between them."""
+    lengths, bits = [0, *tokenizer.prefix_lengths], [0.0, *tokenizer.prefix_bits]
+    if len(lengths) == 1:
+        return np.full(length, math.log2(tokenizer.vocab_size))
+    return np.diff(np.interp(np.arange(length + 1), lengths, bits))
 
 
 def take(tokens: Any, rows: Int[np.ndarray, " rows"]) -> Any:
