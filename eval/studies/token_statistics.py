@@ -93,9 +93,18 @@ def position_entropies(ids: Int[np.ndarray, "b n"], vocab_size: int) -> Float[np
     return np.array([_entropy(column[column != ABSENT], vocab_size) for column in ids.T])
 
 
-def balance(ids: Int[np.ndarray, "b n"], vocab_size: int) -> Float[np.ndarray, " n"]:
-    """Entropy of each position's ids by that of equally frequent ones: 1 is even, 0 constant."""
-    return position_entropies(ids, vocab_size) / math.log2(max(vocab_size, 2))
+def balance(
+    ids: Int[np.ndarray, "b n"], bits: Float[np.ndarray, " n"], vocab_size: int
+) -> Float[np.ndarray, " n"]:
+    """Entropy of each position's ids by that of equally frequent ones: 1 is even, 0 constant.
+
+    Args:
+      ids: [B, N].
+      bits: of a position all of whose ids are equally frequent.
+      vocab_size: ids that a token can take.
+    """
+    even = np.where(bits > 0, bits, np.inf)
+    return np.minimum(position_entropies(ids, vocab_size) / even, 1.0)
 
 
 def adjacency(lengths: Sequence[int]) -> Bool[np.ndarray, " pairs"]:

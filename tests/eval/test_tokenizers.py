@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import shutil
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 
 from eval.studies.report_card import tables
 from eval.studies.report_card.candidates import Candidate, fitted
-from eval.studies.report_card.config import TokenizersConfig
+from eval.studies.report_card.config import TokenizersConfig, fittable
 from eval.studies.report_card.figure import family_styles, one_each
 from eval.tokenizers import main, run, without_nan
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.runs.results import read_results
+from rfsq_jax.tokenizers import tokenizer_class
 from tests.support.commands import refusal
 from tests.support.devices import on_one_device
 from tests.support.ordered_tokenizers import CosineTokenizer
@@ -162,6 +164,23 @@ def test_an_ordered_tokenizer_is_compared_at_every_length(config, tmp_path, monk
     assert "ordered 56/56" in printed
     assert "ordered, cut" in printed
     assert "ordered, fixed lengths from 40 to 200 bits: at most FAST's error at" in printed
+
+
+def test_every_kind_is_fitted_with_what_it_takes(config, monkeypatch):
+    chunks, asked = np.zeros((4, 8, 7), np.float32), []
+    monkeypatch.setattr(
+        "eval.studies.report_card.candidates.fit_once",
+        lambda folder, chunks, options: asked.append(options),
+    )
+    for candidate in fitted(dataclasses.replace(config, fit=fittable(), seeds=(3,)), chunks):
+        candidate.make()
+    for options in asked:
+        known = inspect.signature(tokenizer_class(options["kind"]).fit_chunks).parameters
+        assert set(options) - {"kind"} <= set(known)
+    assert len(asked) == len(fittable()) + 1
+    trained = [options for options in asked if options["kind"] not in ("bins", "fast")]
+    seeds = [each["training"].loop.seed if "training" in each else each["seed"] for each in trained]
+    assert seeds == [3] * len(trained)
 
 
 def test_given_tokenizers_are_measured_beside_or_in_place_of_fitted_ones(cards, config, tmp_path):

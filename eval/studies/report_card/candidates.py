@@ -72,22 +72,22 @@ def given(config: TokenizersConfig, chunks: Chunks) -> list[Candidate]:
 def fitted(config: TokenizersConfig, chunks: Chunks) -> Iterator[Candidate]:
     """Yields those of `--fit`; each is fitted when it is made, or loaded if it was before."""
 
-    def candidate(name: str, family: str, seed: int | None, **options: Any) -> Candidate:
+    def candidate(name: str, family: str, seed: int | None, options: dict[str, Any]) -> Candidate:
         return Candidate(name, family, seed, lambda: fit_once(config.output, chunks, options))
 
     for name in config.fit:
         if name == "bins":
-            yield candidate(
-                f"{config.num_bins} bins", name, None, kind=name, num_bins=config.num_bins
-            )
+            options = {"kind": name, "num_bins": config.num_bins}
+            yield candidate(f"{config.num_bins} bins", name, None, options)
         elif name == "fast":
             for scale in config.fast_scales:
                 options = {"scale": scale, "vocab_size": config.fast_vocab}
                 options |= {"kind": name, "clip_coefficients": True}
-                yield candidate(f"FAST, scale {scale:g}", "FAST", None, **options)
+                yield candidate(f"FAST, scale {scale:g}", "FAST", None, options)
         else:
             for seed in config.seeds:
-                yield candidate(name, name, seed, **_training(name, seed, config, chunks.shape[2]))
+                options = _training(name, seed, config, chunks.shape[2])
+                yield candidate(name, name, seed, options)
 
 
 def fit_once(folder: Path, chunks: Chunks, options: dict[str, Any]) -> ActionTokenizer:

@@ -6,6 +6,8 @@ Axes: M training chunks · B held-out chunks · T steps · A action dims · N po
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from jaxtyping import Float, Int
 
 from eval.studies.report_card.candidates import Candidate
 from eval.studies.report_card.cost import Cost, cost
-from eval.studies.report_card.damage import Damage, Ids, damage
+from eval.studies.report_card.damage import Damage, Ids, damage, decode_known
 from eval.studies.report_card.data import RUN, HeldOut, adjacent_rows, spread_runs
 from eval.studies.report_card.neighbours import NeighbourRanks, neighbour_ranks
 from eval.studies.report_card.order import OrderStatistics, next_token_entropy
@@ -86,7 +88,8 @@ def measure(
       ValueError: if it does not take the actions.
     """
     tokens = tokenizer.encode(held_out.chunks)
-    errors = rates.prefix_errors(tokenizer, tokens, held_out.chunks, held_out.space)
+    decode = functools.partial(decode_known, tokenizer)
+    errors = rates.prefix_errors(tokenizer, tokens, held_out.chunks, held_out.space, decode)
     fixed = rates.fixed_curve(errors)
     rows = held_out.sample(max(2 * RUN, min(len(held_out.chunks), _affordable(tokenizer))))
     ids, adjacent = flat_ids(tokenizer, tokens, rows), adjacent_rows(held_out, rows)
@@ -105,10 +108,18 @@ def measure(
         tolerance=rates.tolerance_curve(errors),
         order=next_token_entropy(_training_ids(tokenizer, train), ids, vocabulary),
         neighbours=_neighbours(tokenizer, tokens, few, held_out),
-        balance=balance(ids, vocabulary).tolist(),
+        balance=balance(ids, position_bits(tokenizer, ids.shape[1]), vocabulary).tolist(),
         damage=_damage(tokenizer, tokens, few, held_out),
         cost=cost(tokenizer, held_out.chunks),
     )
+
+
+def position_bits(tokenizer: ActionTokenizer, length: int) -> Float[np.ndarray, " n"]:
+    """Bits that each of `length` positions takes: those of prefixes, shared out between them."""
+    lengths, bits = [0, *tokenizer.prefix_lengths], [0.0, *tokenizer.prefix_bits]
+    if len(lengths) == 1:
+        return np.full(length, math.log2(tokenizer.vocab_size))
+    return np.diff(np.interp(np.arange(length + 1), lengths, bits))
 
 
 def take(tokens: Any, rows: Int[np.ndarray, " rows"]) -> Any:
@@ -143,7 +154,7 @@ def _neighbours(
     tokenizer: ActionTokenizer, tokens: Any, rows: Int[np.ndarray, " rows"], held_out: HeldOut
 ) -> NeighbourRanks:
     normalize = held_out.space.normalization.normalize
-    decoded = np.asarray(tokenizer.decode(take(tokens, rows)))
+    decoded = decode_known(tokenizer, take(tokens, rows))
     actions, back = (
         normalize(each).reshape(len(rows), -1) for each in (held_out.chunks[rows], decoded)
     )

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from eval.benchmarks.timing import repeated, take_turns
+from eval.studies.report_card.damage import decode_each
+from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.trees import flatten
 from rfsq_jax.tokenizers import ActionTokenizer
 
@@ -41,8 +43,15 @@ class Cost:
 
 
 def cost(tokenizer: ActionTokenizer, chunks: Float[np.ndarray, "b t a"]) -> Cost:
-    """Measures a tokenizer on chunks in robot units, repeated until they fill a batch."""
-    batch = chunks[np.arange(BATCH) % len(chunks)]
+    """Measures a tokenizer on chunks in robot units, repeated until they fill a batch.
+
+    Raises:
+      ValueError: if not one of the chunks decodes.
+    """
+    fine, _ = decode_each(tokenizer, tokenizer(chunks[:BATCH]))
+    require(bool(fine.any()), "tokens of real chunks", "such that some decode", "none")
+    known = chunks[:BATCH][fine]
+    batch = known[np.arange(BATCH) % len(known)]
     one = batch[:1]
     tokens, token = tokenizer.encode(batch), tokenizer.encode(one)
     seconds = take_turns(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -69,6 +70,13 @@ def decode_each(
     middle = len(sequences) // 2
     halves = [decode_each(tokenizer, part) for part in (sequences[:middle], sequences[middle:])]
     return np.concatenate([h[0] for h in halves]), np.concatenate([h[1] for h in halves])
+
+
+def decode_known(tokenizer: ActionTokenizer, tokens: Any) -> Float[np.ndarray, "s t a"]:
+    """Decodes what `encode` gave; sequences of varying length as `decode_each` does."""
+    if isinstance(tokens, list):
+        return decode_each(tokenizer, tokens)[1]
+    return np.asarray(tokenizer.decode(tokens))
 
 
 def damage(

@@ -89,8 +89,8 @@ def _plot_rates(
             if card.has_prefixes:
                 points = [(rate(p), p.mse) for p in card.cut]
                 axes.plot(*zip(*points, strict=True), color=colour, ls="--", lw=1.0)
-    shortest = min(rate(p) for card in cards for p in card.fixed if rate(p) > 0)
-    axes.set_xlim(left=0.8 * shortest)
+    used = [rate(p) for card in cards for p in card.fixed if rate(p) > 0]
+    axes.set_xlim(0.8 * min(used), 1.25 * max(used))
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="held-out MSE, normalised")
     axes.set_title("Error at one length (solid), each chunk cut (dashed)", loc="left", fontsize=10)
 
@@ -100,7 +100,10 @@ def _plot_ratios(
 ) -> None:
     bits = [each for each, _ in fast_curve(cards)]
     families = {card.name: card.family for card in cards}
-    for each in found:
+    comparable = [each for each in found if np.isfinite([each.fixed, each.cut]).any()]
+    if not comparable:
+        axes.text(0.5, 0.5, "nothing at FAST's bits", ha="center", transform=axes.transAxes)
+    for each in comparable:
         colour, marker = styles[families[each.name]]
         axes.plot(bits, each.fixed, color=colour, marker=marker, lw=1.4)
         axes.plot(bits, each.cut, color=colour, marker=marker, ls="--", lw=1.0)

@@ -113,7 +113,10 @@ def _models(
     vocab_size: int,
     judged: int,
 ) -> Float[np.ndarray, "e q"]:
-    """Probabilities of each asked token; the first `judged` rows choose the contexts."""
+    """Probabilities of each asked token; the first `judged` rows choose the contexts.
+
+    The uniform one keeps what is measured near log2(vocabulary) where nothing can be learned.
+    """
     token, wanted = counted[:, place], asked[:, place]
     nothing, nothing_asked = (np.zeros(len(ids), np.int64) for ids in (counted, asked))
     uniform = np.full(len(asked), 1.0 / vocab_size)
@@ -123,7 +126,7 @@ def _models(
         for earlier in _contexts(place)
     }
     best = sorted(found, key=lambda each: -float(np.log(found[each][:judged]).mean()))[:SINGLES]
-    models = [alone, *(found[each] for each in best)]
+    models = [uniform, alone, *(found[each] for each in best)]
     if len(best) > 1:
         pair, asked_pair = (
             ids[:, best[0]] * vocab_size + ids[:, best[1]] for ids in (counted, asked)

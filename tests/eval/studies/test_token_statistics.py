@@ -74,8 +74,10 @@ def test_uniform_ids_use_all_of_the_vocabulary_and_cost_their_full_bits():
     found = token_statistics(ids, np.ones(6, bool), 7)
     assert found.perplexity == pytest.approx(7.0)
     assert found.entropy_bits == pytest.approx(3 * np.log2(7))
-    assert balance(ids, 7).tolist() == pytest.approx([1.0] * 3)
-    assert balance(np.zeros_like(ids), 7).tolist() == [0.0] * 3
+    bits = np.log2([7, 7, 49])
+    assert balance(ids, bits, 7).tolist() == pytest.approx([1.0, 1.0, 0.5])
+    assert balance(np.zeros_like(ids), bits, 7).tolist() == [0.0] * 3
+    assert balance(ids, np.zeros(3), 7).tolist() == [0.0] * 3
 
 
 def test_positions_count_as_often_as_sequences_have_them():

@@ -25,6 +25,7 @@ class CurveCard:
 
 
 def point(bits: float, factor: float) -> Point:
+    bits = float(bits)
     return Point(bits, bits / 10, bits, {"mse": factor * math.exp(-bits / 20)})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.studies.report_card.candidates import given
+from eval.studies.report_card.candidates import Candidate, given
 from eval.studies.report_card.card import measure
 from eval.studies.report_card.config import TokenizersConfig
 from eval.studies.report_card.cost import bytes_on_disk
@@ -104,6 +104,23 @@ def test_a_chunk_that_is_zero_still_decodes(folder, held_out):
     tokenizer = load(folder, held_out)
     zero = held_out.space.normalization.denormalize(np.zeros((1, 8, 7), np.float32))
     np.testing.assert_array_equal(tokenizer.decode(tokenizer.encode_chunks(zero)), zero)
+
+
+@needs_transformers
+def test_real_sequences_that_do_not_decode_are_counted_too(tmp_path, held_out):
+    picky = CODE.replace("assert sum", 'assert ids[0] < 130, "picky"\n                assert sum')
+    tokenizer = load(write_processor(tmp_path / "picky", picky), held_out)
+    lost = np.array([ids[0] >= 130 for ids in tokenizer.encode(held_out.chunks)])
+    assert 0.1 < lost.mean() < 0.9
+    card = measure(
+        Candidate("picky", "picky", None, lambda: tokenizer),
+        tokenizer,
+        *(held_out.chunks, held_out, len(lost)),
+    )
+    assert card.damage.malformed.real == pytest.approx(lost.mean())
+    normalized = held_out.space.normalization.normalize(held_out.chunks[lost])
+    assert card.fixed[0].mse > lost.mean() * np.mean(normalized**2)
+    assert card.cost.decode_per_second > 0
 
 
 @needs_transformers

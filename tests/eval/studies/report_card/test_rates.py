@@ -29,7 +29,8 @@ def random_errors(seed: int, count: int = 5, prefixes: int = 4) -> PrefixErrors:
     rng = np.random.default_rng(seed)
     bits = np.broadcast_to(np.cumsum(rng.uniform(1, 10, prefixes)), (count, prefixes))
     errors = {"mse": rng.random((count, prefixes)), "max_error": rng.random((count, prefixes))}
-    return PrefixErrors(np.broadcast_to(np.arange(prefixes), (count, prefixes)), bits, errors)
+    tokens = np.broadcast_to(np.arange(float(prefixes)), (count, prefixes))
+    return PrefixErrors(tokens, bits, errors)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_a_cut_by_tolerance_is_the_first_prefix_that_keeps_it(seed, tolerance):
 
 
 def exponential(bits, factor=1.0):
-    return [(each, factor * 0.5 * 2.0 ** (-each / 10)) for each in bits]
+    return [(float(each), factor * 0.5 * 2.0 ** (-each / 10)) for each in bits]
 
 
 def test_interpolation_is_exact_where_the_log_falls_with_the_bits():
