@@ -26,7 +26,7 @@ MISTAKES = {
     "eval.openvla_speed": ["--checkpoint", NOTHING],
     "eval.openvla_topologies": ["--batch", "0"],
     "eval.speed": ["--rounds", "0"],
-    "eval.tokenizers": ["--actions", NOTHING],
+    "eval.tokenizers": ["--data", NOTHING],
     "rfsq_jax.backbones.openvla.convert": ["--checkpoint", NOTHING],
     "train.ae": ["--suites", "libero_moon"],
     "train.demos": ["--rollout-policy", NOTHING],

@@ -23,7 +23,7 @@ from eval import (
     speed,
 )
 from eval.studies.position_probe import ProbeConfig
-from eval.studies.tokenizer_candidates import TokenizersConfig
+from eval.studies.report_card.config import TokenizersConfig
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.protocol import Depth
 from rfsq_jax.backbones.small import SmallConfig

@@ -1,6 +1,7 @@
-"""Trains an action autoencoder on demonstrations and shows what its tokens are worth.
+"""Trains an action tokenizer on demonstrations and shows what its tokens are worth.
 
 python -m train.ae --config configs/robust.py
+python -m train.ae --config configs/ordered.py
 """
 
 from __future__ import annotations
@@ -21,12 +22,19 @@ from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.terminal import progress_bar
+from rfsq_jax.tokenizers import ActionTokenizer
+from rfsq_jax.tokenizers.ordered.tokenizer import OrderedTokenizer
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.metrics import open_writer
+from rfsq_jax.training.ordered import fitting
+from rfsq_jax.training.ordered import report as ordered_report
+from rfsq_jax.training.ordered import training as ordered_trainer
+from rfsq_jax.training.ordered.run import OrderedRun
 
 COMMAND = "train.ae"
 PICTURE = "tokenizer.png"
@@ -41,7 +49,7 @@ class Demonstrations:
     shown: Episode
 
 
-def load_demonstrations(config: AutoencoderRun) -> Demonstrations:
+def load_demonstrations(config: AutoencoderRun | OrderedRun) -> Demonstrations:
     """Splits the suites' episodes and cuts both parts into chunks."""
     episodes = [episode for suite in config.suites for episode in load_bundled(suite)]
     train, held_out = split_episodes(episodes, config.held_out, config.training.loop.seed)
@@ -100,22 +108,72 @@ def show(
         print(f"{'pass' if passed else 'FAIL'}  {gate}")
     report.plot(config.output / PICTURE, figures, tokenizers, data.shown.actions)
     results = write_results(config.output, figures={**figures, "gates": gates}, config=config)
-    print(f"picture: {config.output / PICTURE}")
+    print_places(config.output, results)
+
+
+def train_ordered(config: OrderedRun, data: Demonstrations) -> OrderedTokenizer:
+    """Trains or resumes in the run's folder and writes `tokenizer` there."""
+    space = ActionSpace.fit(data.train)
+    with (
+        Checkpoints(config.output / "checkpoints", ordered_trainer.BEST_METRIC) as checkpoints,
+        open_writer(config.output, checkpoints.latest_step or 0) as writer,
+    ):
+        tokenizer = fitting.fit(
+            space,
+            data.train,
+            data.held_out,
+            num_tokens=config.num_tokens,
+            training=config.training,
+            description=OrderedTokenizer.kind,
+            checkpoints=checkpoints,
+            writer=writer,
+        )
+    tokenizer.save_pretrained(config.output / "tokenizer")
+    return tokenizer
+
+
+def show_ordered(config: OrderedRun, tokenizer: OrderedTokenizer, data: Demonstrations) -> None:
+    """Measures it and others, prints the tables, writes results.json and the picture."""
+    name, space = OrderedTokenizer.kind, tokenizer.space
+    measured: dict[str, ActionTokenizer] = {name: tokenizer}
+    for other, folder in config.beside:
+        if Path(folder).is_dir():
+            measured[other] = ActionTokenizer.from_pretrained(folder)
+    measured |= dict(ordered_report.others(space, data.train, config.fast_scales))
+    curves = {}
+    with progress_bar(len(measured), "measuring", "tokenizer") as bar:
+        for key, each in measured.items():
+            curves[key] = ordered_report.measure(each, data.held_out, space)
+            bar.update(1)
+    print(ordered_report.table(curves, name), ordered_report.ratio_table(curves, name), sep="\n\n")
+    picture = config.output / PICTURE
+    ordered_report.plot(picture, curves, name, tokenizer, data.shown.actions)
+    figures = ordered_report.figures(curves, name)
+    print_places(config.output, write_results(config.output, figures=figures, config=config))
+
+
+def print_places(output: Path, results: Path) -> None:
+    """Says where everything is."""
+    print(f"picture: {output / PICTURE}")
     print(f"figures: {results}")
-    print(f"tokenizer: {config.output / 'tokenizer'}")
+    print(f"tokenizer: {output / 'tokenizer'}")
 
 
 @command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    config = parse_with_file(AutoencoderRun, argv, command=COMMAND, description=__doc__)
-    if config.against == config.training.model.rfsq.conditioning:
+    kinds = (AutoencoderRun, OrderedRun)
+    config = parse_with_file(kinds, argv, command=COMMAND, description=__doc__)
+    if isinstance(config, AutoencoderRun) and config.against == config.conditioning:
         config = dataclasses.replace(config, against=None)
     with opened(COMMAND, hold_folder(config.output)):
         with user_errors(COMMAND):
             data = load_demonstrations(config)
             claim_folder(config.output, dataclasses.asdict(config))
-        show(config, train_all(config, data), data)
+        if isinstance(config, OrderedRun):
+            show_ordered(config, train_ordered(config, data), data)
+        else:
+            show(config, train_all(config, data), data)
     return 0
 
 

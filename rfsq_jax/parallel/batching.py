@@ -6,6 +6,7 @@ Axes: B rows of any shape · C rows after padding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,27 +28,40 @@ def pad_rows(
     return np.concatenate([rows, np.repeat(filler, size - len(rows), axis=0)])
 
 
-def in_blocks(
-    function: Callable[[Shaped[np.ndarray, "b ..."]], jax.Array], rows: Shaped[np.ndarray, "b ..."]
-) -> Shaped[np.ndarray, "b ..."]:
+def in_blocks(function: Callable[[Any], Any], rows: Any) -> Any:
     """Applies a jitted row-wise function in blocks, the last one padded to a power of two.
 
     So at most log2(BLOCK) + 1 programs are compiled whatever sizes come.
+
+    Args:
+      function: of an array [B, ...], or of a tree of them; returns such a tree.
+      rows: what it takes, on the host, with any B.
+
+    Returns:
+      numpy arrays as the function's, of all rows.
     """
-    if len(rows) <= BLOCK:
-        return np.asarray(function(pad_rows(rows)))[: len(rows)]
-    first = function(rows[:BLOCK])
-    output = np.empty((len(rows), *first.shape[1:]), first.dtype)
+    total = len(jax.tree.leaves(rows)[0])
+
+    def run(start: int) -> Any:
+        return function(jax.tree.map(lambda leaf: pad_rows(leaf[start : start + BLOCK]), rows))
+
+    first = run(0)
+    if total <= BLOCK:
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:total], first)
+    output = jax.tree.map(lambda leaf: np.empty((total, *leaf.shape[1:]), leaf.dtype), first)
     pending = (0, first)
-    for start in range(BLOCK, len(rows), BLOCK):
+    for start in range(BLOCK, total, BLOCK):
         # The next block is dispatched before the last one is fetched.
-        result = function(pad_rows(rows[start : start + BLOCK]))
+        result = run(start)
         _store(output, *pending)
         pending = (start, result)
     _store(output, *pending)
     return output
 
 
-def _store(output: Shaped[np.ndarray, "b ..."], start: int, result: jax.Array) -> None:
-    rows = output[start : start + BLOCK]
-    rows[:] = np.asarray(result)[: len(rows)]
+def _store(output: Any, start: int, result: Any) -> None:
+    def copy(leaf: Shaped[np.ndarray, "b ..."], block: jax.Array) -> None:
+        rows = leaf[start : start + BLOCK]
+        rows[:] = np.asarray(block)[: len(rows)]
+
+    jax.tree.map(copy, output, result)

@@ -89,6 +89,11 @@ class Seen(NamedTuple):
     offset: Float[Array, "*n g"]
 
 
+def prepared(z: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """The nearest values, see `exact`; what is beyond them saturates."""
+    return exact.as_values(z)
+
+
 def nothing_seen(config: RFSQConfig, shape: tuple[int, ...]) -> Seen:
     """Before the first layer, for vectors with these leading axes."""
     sizes = (config.dim, config.hidden_dim, config.codes_per_layer)
@@ -112,7 +117,9 @@ def condition(
       seen: of the coarser codes.
     """
     shift = exact.power_of_two(exact.ACTIVATION_BITS - layer.input_unit)
-    decoded = exact.limited(exact.rounded(seen.total * shift), exact.LARGEST)
+    decoded = exact.limited(
+        exact.rounded(seen.total * exact.like(shift, seen.total)), exact.LARGEST
+    )
     told = jnp.zeros((*decoded.shape[:-1], 0)) if context is None else context
     codes = exact.limited(seen.offset * CODE_UNIT, exact.LARGEST)
     inputs = jnp.concatenate([decoded, exact.as_activations(told), seen.memory, codes], axis=-1)
@@ -171,19 +178,20 @@ def _statistics(
 ) -> Statistics:
     """Adds what a network says to a layer's constants."""
     dim, codes = config.dim, config.codes_per_layer
+    net = layer.networks
     mean, log_step, directions = jnp.split(sums, [dim, dim + codes], axis=-1)
-    mean = mean * exact.power_of_two(layer.residual_unit - SUM_BITS)
+    mean = exact.as_values(mean * exact.power_of_two(layer.residual_unit - SUM_BITS))
     change = exact.rounded(log_step * (exact.SCALE_STEPS * 2.0**-SUM_BITS))
-    steps = exact.rounded(layer.networks.log_step * exact.SCALE_STEPS)
+    change = exact.limited(change, MOST_STEP_CHANGE)
+    steps = exact.like(exact.rounded(net.log_step * exact.SCALE_STEPS), change) + change
     directions = directions.reshape(*directions.shape[:-1], dim, codes)
     turn = exact.rounded(directions * 2.0 ** (DIRECTION_BITS - SUM_BITS))
-    own = exact.rounded(layer.networks.directions * 2.0**DIRECTION_BITS)
+    own = exact.like(exact.rounded(net.directions * 2.0**DIRECTION_BITS), turn)
     directions = exact.limited(own + turn, exact.LARGEST_WEIGHT)
-    steps = steps + exact.limited(change, MOST_STEP_CHANGE) - _length_steps(directions)
     return Statistics(
-        mean=exact.as_values(exact.as_values(layer.networks.mean) + exact.as_values(mean)),
+        mean=exact.as_values(exact.like(exact.as_values(net.mean), mean) + mean),
         directions=directions,
-        step=exact.scales(steps),
+        step=exact.scales(steps - _length_steps(directions)),
         unit=layer.residual_unit,
     )
 

@@ -20,6 +20,10 @@ SMALLEST_DEVIATION = 2.0**-12
 """Of a direction or a dim, so that a constant one gets a finite unit."""
 MEMORY_GAIN, ADDED_GAIN = 0.7, 0.3
 """Of fresh maps from the memory and to it, with which it neither dies nor saturates."""
+WEIGHT_NAMES = ("w_in", "w_memory", "w_out")
+"""Of `Networks`: what is frozen to integers."""
+FARTHEST = 32
+"""Powers of two that a unit may be away from 1."""
 MEASURED = 20_000
 """Vectors that the constants are measured on; more change them by less than training does."""
 
@@ -122,6 +126,5 @@ def frozen(state: ConditionalState) -> ConditionalState:
     def integers(stack: jax.Array) -> jax.Array:
         return jax.vmap(exact.weights)(stack).astype(jnp.int8)
 
-    names = ("w_in", "w_memory", "w_out")
-    changed = {name: integers(getattr(state.networks, name)) for name in names}
+    changed = {name: integers(getattr(state.networks, name)) for name in WEIGHT_NAMES}
     return state._replace(networks=state.networks._replace(**changed))

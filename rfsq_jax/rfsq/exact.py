@@ -63,6 +63,11 @@ def rounded(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return with_gradient(jnp.round(x), x)
 
 
+def like(constant: Float[Array, "*c"], x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """A layer's constant, repeated along the leading axes of x."""
+    return jnp.broadcast_to(constant, x.shape)
+
+
 def limited(x: Float[Array, "*n"], largest: float | int) -> Float[Array, "*n"]:
     """Clipped to [-largest, largest]; the gradient is that of the clip."""
     return jnp.clip(x, -largest, largest)

@@ -34,6 +34,11 @@ class RFSQState(NamedTuple):
     scale: Float[Array, "*l"]
 
 
+def prepared(z: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """The vectors as they are."""
+    return z
+
+
 def nothing_seen(config: RFSQConfig, shape: tuple[int, ...]) -> Float[Array, "*n d"]:
     """What the codes add up to before the first layer, for vectors with these leading axes."""
     return jnp.zeros((*shape, config.dim), jnp.float32)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from rfsq_jax.rfsq import conditional, layers
+from rfsq_jax.rfsq import conditional, exact, layers
 from rfsq_jax.rfsq.config import RFSQConfig
 from rfsq_jax.rfsq.layers import AnyArray
 
@@ -26,6 +26,10 @@ State = Any
 @runtime_checkable
 class Rule(Protocol):
     """What a conditioning defines; the modules `layers` and `conditional` do."""
+
+    def prepared(self, z: Any) -> Any:
+        """The vectors as the layers take them."""
+        ...
 
     def nothing_seen(self, config: RFSQConfig, shape: tuple[int, ...]) -> Any:
         """What is known of vectors with these leading axes before the first code."""
@@ -81,6 +85,7 @@ def forward(
 ) -> Pass:
     """Runs all layers; `keep` of them count toward z_hat."""
     rule, half = rule_of(config), (config.num_levels - 1) / 2
+    z = rule.prepared(z)
 
     def layer(carry: tuple[Array, Any], inputs: tuple[Array, Any]) -> tuple[Any, Any]:
         (residual, seen), (index, given) = carry, inputs
@@ -135,10 +140,32 @@ def prefix_errors(
     state: State,
     z: Float[Array, "*n d"],
     context: Float[Array, "*n c"] | None = None,
+    discount: float = 1.0,
 ) -> Float[Array, "m *n d"]:
-    """z minus what every prefix of its codes decodes to; conditional layers only, for training."""
-    found = forward(config, state, z, context=context)
-    return jnp.concatenate([found.residuals - found.constants, (z - found.z_hat)[None]])
+    """z minus what every prefix of its codes decodes to, L + 1 values, to train conditional layers.
+
+    Args:
+      config: the quantiser.
+      state: its networks.
+      z: what is quantised.
+      context: as elsewhere.
+      discount: how much of a prefix's gradient reaches the layer before its last, that much of it
+        the one before that, and so on. With 1.0 the many deep layers shape the first ones, whose
+        own errors then double.
+    """
+    rule = rule_of(config)
+
+    def layer(carry: tuple[Array, Any], given: State) -> tuple[Any, Array]:
+        own = carry[0]
+        residual, seen = jax.tree.map(lambda x: exact.with_gradient(x, discount * x), carry)
+        constants, seen = rule.condition(config, given, context, residual, seen)
+        offset = rule.nearest_offset(config, constants, residual)
+        value = rule.value_of(config, constants, offset)
+        carry = residual - value, rule.see(seen, value, offset)
+        return carry, own - rule.reported(constants)
+
+    start = (rule.prepared(z), rule.nothing_seen(config, z.shape[:-1]))
+    return jax.lax.scan(layer, start, state)[1]
 
 
 def layers_last(codes: Int[Array, "l *n g"]) -> Int[Array, "*n g l"]:

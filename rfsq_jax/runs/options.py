@@ -59,7 +59,7 @@ def parse(
 
 
 def parse_with_file(
-    config_class: type[Config],
+    config_class: type[Config] | tuple[type[Config], ...],
     argv: Sequence[str] | None = None,
     *,
     command: str,
@@ -69,7 +69,8 @@ def parse_with_file(
     """As `parse`, where `--config FILE.py` names the file whose `get_config()` gives the defaults.
 
     Args:
-      config_class: a frozen dataclass that validates itself.
+      config_class: a frozen dataclass that validates itself; or several, of which the file chooses
+        one, and the first is used without a file.
       argv: the arguments, sys.argv[1:] by default.
       command: its name, such as train.heads.
       description: its docstring, whose first paragraph `--help` starts with.
@@ -89,10 +90,12 @@ def parse_with_file(
             default = getattr(load_config(Path(path), part[0]), part[1])
     first = (description or "").split("\n\n")[0]
     described = f"{first} --config FILE.py gives the defaults; the options below override them."
+    if isinstance(config_class, tuple):
+        config_class = config_class[0] if default is None else type(default)
     return parse(config_class, arguments, command=command, description=described, default=default)
 
 
-def load_config(path: Path, config_class: type[Config]) -> Config:
+def load_config(path: Path, config_class: type[Config] | tuple[type[Config], ...]) -> Config:
     """Returns what `get_config()` in the Python file at `path` returns.
 
     Raises:
@@ -107,7 +110,8 @@ def load_config(path: Path, config_class: type[Config]) -> Config:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config()
-    expected = f"a {config_class.__module__}.{config_class.__qualname__}"
+    known = config_class if isinstance(config_class, tuple) else (config_class,)
+    expected = " or ".join(f"a {each.__module__}.{each.__qualname__}" for each in known)
     require(isinstance(config, config_class), f"get_config() in {path}", expected, config)
     return config
 

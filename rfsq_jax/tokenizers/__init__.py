@@ -2,6 +2,7 @@
 
 protocol     what every kind offers: `ActionTokenizer`
 decoder      what heads need of one
+ordered      few ordered tokens of a whole chunk
 step         RFSQ autoencoder of one time step, the reference's
 autoencoder  its networks, as pure functions
 bins, fast   what a user would pick instead
@@ -20,6 +21,7 @@ __all__ = ["ActionTokenizer", "Decoder", "kinds"]
 
 KINDS = {
     "step": "rfsq_jax.tokenizers.step:StepTokenizer",
+    "ordered": "rfsq_jax.tokenizers.ordered.tokenizer:OrderedTokenizer",
     "bins": "rfsq_jax.tokenizers.bins:BinTokenizer",
     "fast": "rfsq_jax.tokenizers.fast:FastTokenizer",
 }

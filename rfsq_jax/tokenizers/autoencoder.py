@@ -19,8 +19,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax import rfsq
-from rfsq_jax.rfsq import RFSQConfig, RFSQState
-from rfsq_jax.runs.checks import MAX_SIZE, require_range
+from rfsq_jax.rfsq import CONDITIONING_NAMES, RFSQConfig, RFSQState
+from rfsq_jax.runs.checks import MAX_SIZE, require_choice, require_range
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
 
@@ -36,6 +36,8 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         require_types(self)
         require_range(self, 1, MAX_SIZE, "action_dim", "hidden_dim")
+        kind = self.rfsq.conditioning
+        require_choice(kind, CONDITIONING_NAMES, "rfsq.conditioning")
 
     @classmethod
     def for_actions(cls, action_dim: int, quantizer: RFSQConfig | None = None) -> AutoencoderConfig:

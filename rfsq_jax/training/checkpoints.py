@@ -97,6 +97,14 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 )
         return min(steps, key=lambda step: figures[step][self._metric], default=None)
 
+    def figures(self, step: int) -> dict[str, float]:
+        """What was measured of the state of a saved step.
+
+        Raises:
+          DamagedError: if the checkpoint does not say so as it was written.
+        """
+        return self._record(step).figures
+
     def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
         """Saves and waits until it is on disk.
 

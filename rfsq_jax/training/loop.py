@@ -20,7 +20,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from rfsq_jax.parallel import sharding
-from rfsq_jax.runs.checks import require_positive, require_seed
+from rfsq_jax.runs.canonical import added
+from rfsq_jax.runs.checks import require, require_positive, require_seed
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.training.checkpoints import Checkpoints
@@ -42,16 +43,21 @@ class LoopConfig:
       steps_per_call: steps per dispatch to the device, one lax.scan.
       evaluate_every: steps between evaluations; each one saves a checkpoint.
       seed: root of all randomness of the run.
+      patience: evaluations in a row without a better one after which training stops; None goes on
+        to the end.
     """
 
     steps: int = 60_000
     steps_per_call: int = 500
     evaluate_every: int = 10_000
     seed: int = 0
+    patience: int | None = added(None)
 
     def __post_init__(self) -> None:
         require_types(self)
         require_positive(self, "steps", "steps_per_call", "evaluate_every")
+        patient = self.patience is None or self.patience > 0
+        require(patient, "patience", "at least 1, or None", self.patience)
         require_seed(self)
         if self.steps % self.steps_per_call or self.evaluate_every % self.steps_per_call:
             raise ValueError(
@@ -84,9 +90,12 @@ def train_on_mesh(
     config: LoopConfig,
     rules: sharding.Rules = sharding.REPLICATED,
     evaluate: Evaluate,
+    best: str | None = None,
     **run: Unpack[RunOptions],
 ) -> TrainState:
     """Runs `config.steps` steps, or those that are left since the latest checkpoint.
+
+    Returns the last state, or with `best` the one with the lowest such figure.
 
     Args:
       update: one step, traceable.
@@ -96,6 +105,7 @@ def train_on_mesh(
       config: how long.
       rules: where parameters live; a batch is split by `update` itself.
       evaluate: figures of a state; those of the checkpoints' metric choose the best.
+      best: the figure that chooses what is returned, and that `config.patience` waits for.
       run: see `RunOptions`.
 
     Raises:
@@ -110,6 +120,9 @@ def train_on_mesh(
     if checkpoints is not None and checkpoints.latest_step is not None:
         state = checkpoints.restore(checkpoints.latest_step, state)
     start = int(state.step)
+    lowest = _Lowest(config, best)
+    if checkpoints is not None:
+        lowest.recall(checkpoints, state)
     advance = steps_runner(update, config.steps_per_call, fed=fed)
     key = sharding.place(
         jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED
@@ -119,6 +132,8 @@ def train_on_mesh(
     reads = prefetch(data, calls, mesh) if fed else itertools.repeat(data)
     with progress_bar(config.steps, run.get("description", ""), "step", initial=start) as bar:
         for step, read in zip(calls, reads, strict=False):
+            if lowest.is_over(step):
+                break
             state, metrics = advance(state, read, key)
             if pending is not None:
                 _write(writer, *pending)
@@ -129,9 +144,38 @@ def train_on_mesh(
                 bar.set_postfix_str(f"loss {_write(writer, *pending)['loss']:.2e}")
                 pending = None
                 figures = _write(writer, taken, evaluate(state))
+                lowest.look_at(taken, state, figures)
                 if checkpoints is not None:
                     checkpoints.save(taken, state, figures)
-    return state
+    return state if lowest.state is None else lowest.state
+
+
+class _Lowest:
+    """The state with the lowest figure so far, if one chooses."""
+
+    def __init__(self, config: LoopConfig, name: str | None) -> None:
+        self.config, self.name = config, name
+        self.value, self.step, self.state = math.inf, 0, None
+
+    def recall(self, checkpoints: Checkpoints, like: TrainState) -> None:
+        """Finds it again among the checkpoints of a run that is resumed."""
+        step = None if self.name is None else checkpoints.best_step
+        if step is not None and self.name is not None:
+            self.value = checkpoints.figures(step)[self.name]
+            self.step, self.state = step, checkpoints.restore(step, like)
+
+    def look_at(self, step: int, state: TrainState, figures: Mapping[str, float]) -> None:
+        """Keeps a copy of the state if it is better; the next step takes the state's memory."""
+        if self.name is not None and figures[self.name] < self.value:
+            self.value, self.step = figures[self.name], step
+            self.state = jax.tree.map(jnp.copy, state)
+
+    def is_over(self, step: int) -> bool:
+        """Whether too many evaluations went by without a better one."""
+        patience = self.config.patience
+        if self.name is None or patience is None or self.state is None:
+            return False
+        return step - self.step >= patience * self.config.evaluate_every
 
 
 def steps_runner(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rfsq_jax.runs.canonical import added
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.records import require_types
 
@@ -23,6 +24,7 @@ class OptimizerConfig:
       final_fraction: the last learning rate over the peak.
       weight_decay: decoupled.
       clip_norm: where a gradient's global norm is cut; None never cuts.
+      second_decay: of the moving average of squared gradients.
     """
 
     learning_rate: float = 3e-3
@@ -30,6 +32,7 @@ class OptimizerConfig:
     final_fraction: float = 1e-3
     weight_decay: float = 1e-6
     clip_norm: float | None = None
+    second_decay: float = added(0.999)
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -40,6 +43,7 @@ class OptimizerConfig:
         require(self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
         cuts = self.clip_norm is None or self.clip_norm > 0
         require(cuts, "clip_norm", "above 0", self.clip_norm)
+        require(0 <= self.second_decay < 1, "second_decay", "in [0, 1)", self.second_decay)
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """Returns the optimiser of a run of `steps` steps."""
@@ -48,7 +52,8 @@ class OptimizerConfig:
         schedule = optax.warmup_cosine_decay_schedule(
             0.0, peak, warmup, steps, peak * self.final_fraction
         )
-        optimizer = optax.adamw(schedule, weight_decay=self.weight_decay)
+        decay, b2 = self.weight_decay, self.second_decay
+        optimizer = optax.adamw(schedule, b2=b2, weight_decay=decay)
         if self.clip_norm is None:
             return optimizer
         return optax.chain(optax.clip_by_global_norm(self.clip_norm), optimizer)

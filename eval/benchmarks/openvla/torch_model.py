@@ -13,22 +13,16 @@ from typing import Any
 import torch  # pyright: ignore[reportMissingImports]  # an optional extra
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 
+from eval.benchmarks.torch_imports import torchvision_beside_cpu_torch
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig, VitConfig
 from rfsq_jax.backbones.openvla.model import STOP
 
 
 def import_timm() -> Any:
-    """timm's vision transformers, also beside a PyTorch for CPUs.
-
-    There PyPI's torchvision lacks two operators that its import describes; they are declared until
-    it is imported.
-    """
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not torch.version.cuda and not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import timm.models.vision_transformer  # pyright: ignore[reportMissingImports]
-    import transformers  # noqa: F401  # pyright: ignore[reportMissingImports]
+    """timm's vision transformers, also beside a PyTorch for CPUs."""
+    with torchvision_beside_cpu_torch():
+        import timm.models.vision_transformer  # pyright: ignore[reportMissingImports]
+        import transformers  # noqa: F401  # pyright: ignore[reportMissingImports]
 
     return timm.models.vision_transformer
 

@@ -1,9 +1,10 @@
 """Reads recorded actions from a file that the user names: NPZ or LIBERO HDF5.
 
-Conventions: those of `Episode`; an NPZ must have them already (gripper -1 open, +1 close, rotation
-vectors, deltas in the environment's units), and no-ops stay.
+Conventions: 7 dims are LIBERO's, as in `Episode`; an NPZ must have them already (gripper -1 open,
++1 close, rotation vectors, deltas in the environment's units). Any other number of dims is taken as
+it is. No-ops stay.
 
-Axes: E episodes · N steps of an episode · A = 7 action dims.
+Axes: E episodes · N steps of an episode · A action dims, the same in all episodes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64
 
-from rfsq_jax.data.episodes import ACTION_DIM, check_steps
+from rfsq_jax.data.episodes import check_steps
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.runs.arrays import read_npz
 
@@ -23,21 +24,22 @@ BOUNDARIES = ("lengths", "episode_ends")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ActionSequence:
-    """The actions of one episode in LIBERO's environment convention, float32 [N, 7]."""
+    """The actions of one episode, float32 [N, A]."""
 
-    actions: Float[np.ndarray, "n 7"]
+    actions: Float[np.ndarray, "n a"]
     instruction: str
 
 
 def read_actions(path: Path) -> list[ActionSequence]:
     """Reads every episode of an `.npz`, `.hdf5` or `.h5` file.
 
-    An NPZ holds `actions` [N, 7] with `lengths` or `episode_ends` (steps of each episode, or the
-    index after its last step), or one array [N, 7] per episode. An HDF5 file has LIBERO's layout.
+    An NPZ holds `actions` [N, A] with `lengths` or `episode_ends` (steps of each episode, or the
+    index after its last step), or one array [N, A] per episode. An HDF5 file has LIBERO's layout.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, of another kind, or holds no actions, or values that are none.
+      ValueError: if it is damaged, of another kind, holds no actions or values that are none, or
+        its episodes differ in their number of dims.
     """
     if not path.is_file():
         raise FileNotFoundError(f"actions file {path} does not exist")
@@ -45,7 +47,15 @@ def read_actions(path: Path) -> list[ActionSequence]:
     if path.suffix not in readers:
         raise ValueError(f"{path}: expected one of {sorted(readers)}, got {path.suffix!r}")
     arrays = readers[path.suffix](path)
-    return [ActionSequence(_check(path, name, values), path.stem) for name, values in arrays]
+    episodes = [(name, _check(path, name, values)) for name, values in arrays]
+    first, like = episodes[0]
+    for name, actions in episodes:
+        if actions.shape[1] != like.shape[1]:
+            raise ValueError(
+                f"{path}: {name} must have {like.shape[1]} dims, as {first} has, "
+                f"got {actions.shape[1]}"
+            )
+    return [ActionSequence(actions, path.stem) for _, actions in episodes]
 
 
 def _hdf5_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
@@ -87,13 +97,13 @@ def _ends(name: str, bounds: np.ndarray) -> Int64[np.ndarray, " e"] | None:
     return np.cumsum(signed) if name == "lengths" else signed
 
 
-def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n 7"]:
+def _check(path: Path, name: str, values: np.ndarray) -> Float[np.ndarray, "n a"]:
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"{path}: {name} must be floating point, got {values.dtype}")
     # Numbers beyond float32 become inf, which is refused.
     with np.errstate(over="ignore", invalid="ignore"):
         actions = values.astype(np.float32)
-    check_steps(name, actions, str(path), ACTION_DIM)
-    if not len(values):
-        raise ValueError(f"{path}: {name} must have shape [N, {ACTION_DIM}], got {values.shape}")
+    check_steps(name, actions, str(path), width=None)
+    if not values.size:
+        raise ValueError(f"{path}: {name} must have shape [N, A], got {values.shape}")
     return actions

@@ -107,9 +107,14 @@ class AutoencoderRun:
         require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
 
     @property
+    def conditioning(self) -> Conditioning:
+        """What is trained."""
+        return self.training.model.rfsq.conditioning
+
+    @property
     def name(self) -> str:
         """What the trained tokenizer is called in tables."""
-        return CONDITIONING_NAMES[self.training.model.rfsq.conditioning]
+        return CONDITIONING_NAMES[self.conditioning]
 
 
 def train(

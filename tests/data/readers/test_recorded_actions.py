@@ -27,6 +27,23 @@ def test_one_array_with_lengths_or_ends_and_one_array_per_episode_read_alike(tmp
             np.testing.assert_array_equal(sequence.actions, episode)
 
 
+@pytest.mark.parametrize("dims", [1, 6, 14])
+def test_any_number_of_dims_is_read(tmp_path, dims):
+    one, other = np.ones((5, dims), np.float32), np.zeros((3, dims), np.float32)
+    np.savez(tmp_path / "a.npz", one=one, other=other)
+    np.savez(tmp_path / "b.npz", actions=np.concatenate([one, other]), lengths=[5, 3])
+    for name in ("a", "b"):
+        found = read_actions(tmp_path / f"{name}.npz")
+        np.testing.assert_array_equal(found[0].actions, one)
+        np.testing.assert_array_equal(found[1].actions, other)
+
+
+def test_episodes_of_different_dims_are_refused(tmp_path):
+    np.savez(tmp_path / "bad.npz", first=np.zeros((5, 7)), second=np.zeros((5, 6)))
+    with pytest.raises(ValueError, match=r"bad.npz: second must have 7 dims, as first has, got 6"):
+        read_actions(tmp_path / "bad.npz")
+
+
 def test_a_libero_file_is_read_in_the_order_of_its_numbers(tmp_path, episodes):
     path = tmp_path / "task_demo.hdf5"
     with h5py.File(path, "w") as file:
@@ -88,9 +105,9 @@ def test_pickled_objects_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros((5, 6)), r"shape \[N, 7\], got \(5, 6\)"),
-        (np.zeros((2, 5, 7)), r"shape \[N, 7\], got \(2, 5, 7\)"),
-        (np.zeros((0, 7)), r"shape \[N, 7\], got \(0, 7\)"),
+        (np.zeros((5, 0)), r"shape \[N, A\], got \(5, 0\)"),
+        (np.zeros((2, 5, 7)), r"shape \[N, A\], got \(2, 5, 7\)"),
+        (np.zeros((0, 7)), r"shape \[N, A\], got \(0, 7\)"),
         (np.zeros((5, 7), int), "floating point, got int64"),
         (np.full((5, 7), np.nan), "finite, got NaN or inf at step 0"),
         (np.full((5, 7), 1e300), "finite, got NaN or inf at step 0"),
@@ -128,7 +145,7 @@ def test_ends_that_fall_are_refused(tmp_path):
 
 def test_lengths_of_what_are_no_steps_are_refused(tmp_path):
     np.savez(tmp_path / "bad.npz", actions=np.zeros(()), lengths=[1])
-    with pytest.raises(ValueError, match=r"bad.npz: actions must have shape \[N, 7\], got \(\)"):
+    with pytest.raises(ValueError, match=r"bad.npz: actions must have shape \[N, A\], got \(\)"):
         read_actions(tmp_path / "bad.npz")
 
 

@@ -1,0 +1,145 @@
+"""What a file keeps of an ordered tokenizer, and its paths from what was kept.
+
+Axes: T frequencies · M dims that move · P grippers · H headers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rfsq_jax.rfsq import ConditionalState, RFSQConfig, conditional_start
+from rfsq_jax.rfsq.conditional import Networks
+from rfsq_jax.runs.checks import MAX_DEPTH, require, require_range
+from rfsq_jax.runs.records import require_types
+from rfsq_jax.runs.trees import require_finite
+from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
+from rfsq_jax.tokenizers.ordered import grippers, shared_network
+from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
+from rfsq_jax.tokenizers.ordered.headers import Headers
+from rfsq_jax.tokenizers.ordered.paths import DensePath, SharedPath
+from rfsq_jax.tokenizers.ordered.shared import Prior
+from rfsq_jax.tokenizers.ordered.shared_config import SharedConfig
+from rfsq_jax.tokenizers.ordered.shared_network import SharedParams
+
+Arrays = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderedConfig:
+    """All but the arrays.
+
+    Attributes:
+      num_tokens: tokens of a chunk besides its headers.
+      switches: the most switches of a word, for each gripper.
+      usual: the headers of most chunks: what stands for them where a prefix has none.
+      largest_error: of a round trip, in normalised units; what exceeds it is reported.
+      shared: network of the shared path.
+      dense: quantiser of the dense path; None without one.
+    """
+
+    num_tokens: int
+    switches: tuple[int, ...]
+    usual: tuple[int, ...]
+    largest_error: float
+    shared: SharedConfig
+    dense: RFSQConfig | None = None
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_range(self, 1, MAX_DEPTH, "num_tokens")
+        require(self.largest_error > 0, "largest_error", "above 0", self.largest_error)
+        if self.dense is not None:
+            kind = self.dense.conditioning
+            require(kind == "conditional", "dense.conditioning", "'conditional'", kind)
+            layers = self.dense.num_layers
+            require(layers == self.num_tokens, "dense.num_layers", f"{self.num_tokens}", layers)
+
+    def headers(self, horizon: int) -> Headers:
+        """What the first tokens mean.
+
+        Raises:
+          ValueError: if the words do not fit the horizon, or the usual headers are none.
+        """
+        paths = 1 if self.dense is None else 2
+        for switches in self.switches:
+            most = grippers.most_switches(horizon)
+            require(0 <= switches <= most, "switches", f"0 to {most}", self.switches)
+        headers = Headers(horizon, self.switches, paths, self.usual)
+        fits = len(self.usual) == len(headers.sizes) and all(
+            0 <= each < size for each, size in zip(self.usual, headers.sizes, strict=False)
+        )
+        require(fits, "usual", f"one id below each of {headers.sizes}", self.usual)
+        return headers
+
+
+def to_arrays(shared: SharedPath, dense: DensePath | None) -> Arrays:
+    """Nested dicts of arrays; a dense path's weights as int8."""
+    arrays: Arrays = {"shared": shared.params._asdict(), "prior": shared.prior._asdict()}
+    if dense is not None:
+        state = dense.state._asdict()
+        arrays["dense"] = state | {"networks": dense.state.networks._asdict()}
+    return arrays
+
+
+def shared_from(config: OrderedConfig, coefficients: Coefficients, arrays: Arrays) -> SharedPath:
+    """The shared path of stored arrays.
+
+    Raises:
+      ValueError: if they do not fit the config, are not finite, or a deviation is not above 0.
+    """
+    shape = (coefficients.space.horizon, len(coefficients.moving_dims))
+    prior = jax.ShapeDtypeStruct(shape, np.dtype(np.float32))
+    network = jax.eval_shape(lambda: shared_network.init(config.shared, jax.random.key(0)))
+    wanted = {"shared": network._asdict(), "prior": {"mean": prior, "deviation": prior}}
+    found = {name: arrays.get(name, {}) for name in wanted}
+    _check(wanted, found)
+    _check_types("shared", found["shared"], shared_network.WEIGHT_NAMES)
+    deviation = np.asarray(found["prior"]["deviation"])
+    positive = bool((deviation > 0).all())
+    require(positive, f"{WEIGHTS} prior/deviation", "above 0", float(deviation.min(initial=1.0)))
+    params = SharedParams(**found["shared"])
+    return SharedPath(config.shared, params, Prior(**found["prior"]), config.num_tokens)
+
+
+def dense_from(
+    config: OrderedConfig, coefficients: Coefficients, arrays: Arrays
+) -> DensePath | None:
+    """The dense path of stored arrays, if the config has one.
+
+    Raises:
+      ValueError: if they do not fit the config or are not finite.
+    """
+    quantizer, horizon = config.dense, coefficients.space.horizon
+    if quantizer is None:
+        require("dense" not in arrays, WEIGHTS, "without a dense path", "one")
+        return None
+    sizes = (horizon * len(coefficients.moving_dims), horizon * len(coefficients.gripper_dims))
+    got = (quantizer.dim, quantizer.context_dim)
+    require(sizes == got, "dense.dim and dense.context_dim", f"{sizes}", got)
+    state = jax.eval_shape(lambda: conditional_start.plain(quantizer))
+    found = arrays.get("dense", {})
+    _check(state._asdict() | {"networks": state.networks._asdict()}, found)
+    _check_types("dense/networks", found["networks"], conditional_start.WEIGHT_NAMES)
+    for name in ("residual_unit", "input_unit"):
+        unit = np.asarray(found[name])
+        fits = unit.dtype == np.int32 and bool((np.abs(unit) <= conditional_start.FARTHEST).all())
+        expected = f"int32 within {conditional_start.FARTHEST}"
+        require(fits, f"{WEIGHTS} dense/{name}", expected, str(unit.dtype))
+    networks = Networks(**found["networks"])
+    return DensePath(quantizer, ConditionalState(**found | {"networks": networks}), horizon)
+
+
+def _check(wanted: Arrays, found: Arrays) -> None:
+    check_shapes(WEIGHTS, wanted, found)
+    require_finite(WEIGHTS, found)
+
+
+def _check_types(path: str, found: Arrays, weights: tuple[str, ...]) -> None:
+    for name, leaf in found.items():
+        kind = jnp.dtype(jnp.int8 if name in weights else jnp.float32)
+        require(leaf.dtype == kind, f"{WEIGHTS} {path}/{name}", str(kind), str(leaf.dtype))

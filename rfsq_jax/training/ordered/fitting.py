@@ -1,0 +1,151 @@
+"""From chunks to an ordered tokenizer: statistics for the shared path, training for the dense one.
+
+Axes: B chunks · T steps of a chunk · A action dims · H headers · N tokens without headers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Unpack
+
+import numpy as np
+from jaxtyping import Float
+
+from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.rfsq import conditional_start
+from rfsq_jax.rfsq.config import MAX_CONDITIONAL_DIM
+from rfsq_jax.runs.checks import require
+from rfsq_jax.tokenizers.ordered import grippers
+from rfsq_jax.tokenizers.ordered.coefficients import Coefficients, Parts
+from rfsq_jax.tokenizers.ordered.paths import DensePath, Path, SharedPath
+from rfsq_jax.tokenizers.ordered.record import OrderedConfig
+from rfsq_jax.tokenizers.ordered.round_trip import largest_error
+from rfsq_jax.tokenizers.ordered.shared import Prior
+from rfsq_jax.tokenizers.ordered.shared_files import load_shared
+from rfsq_jax.tokenizers.ordered.tokenizer import OrderedTokenizer
+from rfsq_jax.training.loop import RunOptions
+from rfsq_jax.training.ordered import training as trainer
+from rfsq_jax.training.ordered.training import OrderedTrainingConfig, Rows
+
+HELD_OUT = 0.1
+FEWEST_CHUNKS = 4_000
+"""For a dense path; with fewer its networks, of a million weights, remember instead of learn."""
+REPORTED = 1.5
+"""A round trip is reported from this many times the largest error of held-out chunks on."""
+
+
+def fit(
+    space: ActionSpace,
+    chunks: Float[np.ndarray, "b t a"],
+    held_out: Float[np.ndarray, "h t a"] | None = None,
+    *,
+    num_tokens: int | None = None,
+    training: OrderedTrainingConfig | None = None,
+    seed: int = 0,
+    **run: Unpack[RunOptions],
+) -> OrderedTokenizer:
+    """Fits to chunks in robot units.
+
+    Args:
+      space: of the chunks.
+      chunks: what is fitted to.
+      held_out: of other episodes; by default the last tenth of the chunks.
+      num_tokens: tokens besides headers; by default `default_tokens`.
+      training: of the dense path.
+      seed: of that training, where none is given.
+      run: see `training.loop.RunOptions`.
+
+    Raises:
+      ValueError: if no dim moves, or the horizon is beyond the shared networks'.
+    """
+    if training is None:
+        loop = dataclasses.replace(OrderedTrainingConfig().loop, seed=seed)
+        training = OrderedTrainingConfig(loop=loop)
+    coefficients = Coefficients(space)
+    moving = len(coefficients.moving_dims)
+    require(moving > 0, "actions", "with a dim that is no gripper", space.spec.kinds)
+    if held_out is None:
+        chunks, held_out = _split(chunks)
+    parts, measured = coefficients.split(chunks), coefficients.split(held_out)
+    count = num_tokens or default_tokens(space.horizon, moving)
+    shared = shared_path(parts, count)
+    dense = None
+    if is_enough(parts):
+        dense = dense_path(training, parts, measured, count, **run)
+        if _error(dense, measured) > _error(shared, measured):
+            dense = None
+    return assemble(space, parts, measured, shared, dense)
+
+
+def default_tokens(horizon: int, moving_dims: int) -> int:
+    """20 tokens for 8 steps of 6 dims, less than proportionally more for longer chunks."""
+    return min(64, max(4, round(20 * (horizon * moving_dims / 48) ** 0.6)))
+
+
+def is_enough(parts: Parts) -> bool:
+    """Whether a dense path can be trained on these chunks."""
+    dim = parts.coefficients[0].size
+    return len(parts.coefficients) >= FEWEST_CHUNKS and 4 <= dim <= MAX_CONDITIONAL_DIM
+
+
+def shared_path(parts: Parts, num_tokens: int) -> SharedPath:
+    """The bundled network of the horizon, with the chunks' statistics."""
+    config, params = load_shared(parts.coefficients.shape[1])
+    return SharedPath(config, params, Prior.fit(parts.coefficients), num_tokens)
+
+
+def dense_path(
+    training: OrderedTrainingConfig,
+    parts: Parts,
+    held_out: Parts,
+    num_tokens: int,
+    **run: Unpack[RunOptions],
+) -> DensePath:
+    """Trains networks, and freezes them to integers."""
+    rows, measured = _rows(parts), _rows(held_out)
+    quantizer = training.quantizer(rows, num_tokens)
+    state = trainer.train(training, quantizer, rows, measured, **run)
+    return DensePath(quantizer, conditional_start.frozen(state), parts.coefficients.shape[1])
+
+
+def assemble(
+    space: ActionSpace, parts: Parts, held_out: Parts, shared: SharedPath, dense: DensePath | None
+) -> OrderedTokenizer:
+    """Joins paths with words for the grippers, and finds out how large errors usually are."""
+    patterns = [parts.grippers[..., index] for index in range(parts.grippers.shape[-1])]
+    config = OrderedConfig(
+        num_tokens=shared.num_tokens,
+        switches=tuple(grippers.fit_switches(pattern) for pattern in patterns),
+        usual=(0,) * max(len(patterns), int(dense is not None)),
+        largest_error=REPORTED * _largest(dense or shared, held_out),
+        shared=shared.config,
+        dense=None if dense is None else dense.config,
+    )
+    headers = config.headers(space.horizon).encode(
+        parts.grippers, np.zeros(len(parts.grippers), np.int32)
+    )
+    usual = tuple(int(np.bincount(column).argmax()) for column in headers.T)
+    return OrderedTokenizer(space, dataclasses.replace(config, usual=usual), shared, dense)
+
+
+def _split(
+    chunks: Float[np.ndarray, "b t a"],
+) -> tuple[Float[np.ndarray, "m t a"], Float[np.ndarray, "h t a"]]:
+    """The last tenth is held out; chunks that overlap with it are left out of both."""
+    count = max(1, round(HELD_OUT * len(chunks)))
+    kept = max(1, len(chunks) - count - chunks.shape[1])
+    return chunks[:kept], chunks[-count:]
+
+
+def _rows(parts: Parts) -> Rows:
+    count = len(parts.coefficients)
+    signs = np.where(parts.grippers, np.float32(1), np.float32(-1))
+    return Rows(parts.coefficients.reshape(count, -1), signs.reshape(count, -1))
+
+
+def _error(path: Path, parts: Parts) -> float:
+    return float(np.mean(np.square(path.encode(parts).coefficients - parts.coefficients)))
+
+
+def _largest(path: Path, parts: Parts) -> float:
+    return max(float(largest_error(parts, path.encode(parts)).max()), 1e-4)

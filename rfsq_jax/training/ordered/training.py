@@ -1,0 +1,160 @@
+"""How the dense path of ordered tokens is trained: every prefix counts.
+
+    loss = mean over prefixes of log(mean squared error over the batch)
+so that each layer takes the same share off what the ones before left over.
+
+Axes: N chunks of the training set · B batch · D coefficients · C context · L layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from rfsq_jax import rfsq
+from rfsq_jax.parallel import sharding
+from rfsq_jax.rfsq import ConditionalState, RFSQConfig, conditional, scan
+from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.runs.records import require_types
+from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
+from rfsq_jax.training.state import OptimizerConfig, TrainState
+
+BEST_METRIC = "held_out_log_mse"
+SMALLEST_ERROR = 1e-9
+"""Squared, so that the logarithm of a perfect prefix is finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What is trained on: coefficients [N, D] and what the networks are told besides, [N, C]."""
+
+    z: Float[np.ndarray, "n d"]
+    context: Float[np.ndarray, "n c"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderedTrainingConfig:
+    """One training run of a dense path.
+
+    Attributes:
+      hidden_dim: width of the networks.
+      num_levels: levels K of a code.
+      num_directions: codes G of a layer; a token has K ** G values, at most 4,096.
+      discount: see `rfsq.scan.prefix_errors`.
+      optimizer: its learning rates.
+      loop: how long.
+      batch_size: chunks of a step.
+    """
+
+    hidden_dim: int = 128
+    num_levels: int = 7
+    num_directions: int = 4
+    discount: float = 0.9
+    optimizer: OptimizerConfig = OptimizerConfig(
+        warmup_steps=100, final_fraction=0.01, weight_decay=0.0, second_decay=0.99, clip_norm=10.0
+    )
+    loop: LoopConfig = LoopConfig(steps=6_000, steps_per_call=100, evaluate_every=500, patience=4)
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_positive(self, "batch_size")
+        require(0 <= self.discount <= 1, "discount", "in [0, 1]", self.discount)
+        values = self.num_levels**self.num_directions
+        require(values <= 4096, "num_levels ** num_directions", "at most 4096", values)
+
+    def quantizer(self, rows: Rows, num_tokens: int) -> RFSQConfig:
+        """The conditional layers of this run."""
+        return RFSQConfig(
+            dim=rows.z.shape[1],
+            num_layers=num_tokens,
+            num_levels=self.num_levels,
+            conditioning="conditional",
+            num_directions=min(self.num_directions, rows.z.shape[1]),
+            hidden_dim=self.hidden_dim,
+            context_dim=rows.context.shape[1],
+        )
+
+
+def train(
+    config: OrderedTrainingConfig,
+    quantizer: RFSQConfig,
+    rows: Rows,
+    held_out: Rows,
+    **run: Unpack[RunOptions],
+) -> ConditionalState:
+    """Trains conditional layers, which start from the rows' statistics.
+
+    Args:
+      config: how.
+      quantizer: the layers.
+      rows: what is trained on.
+      held_out: what tells when to stop, and which state was best.
+      run: see `RunOptions`.
+
+    Raises:
+      FloatingPointError: if the loss becomes NaN or inf.
+    """
+    run["mesh"] = mesh = run.get("mesh") or sharding.make_mesh()
+    run.setdefault("description", "ordered")
+    start = rfsq.calibrate(quantizer, rows.z, config.loop.seed)
+    measured = [jnp.asarray(each) for each in (held_out.z, held_out.context)]
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        found = start._replace(networks=state.params)
+        return {BEST_METRIC: float(_held_out_loss(quantizer, found, *measured))}
+
+    state = train_on_mesh(
+        make_update(config, quantizer, start, mesh),
+        TrainState.create(start.networks, config.optimizer.build(config.loop.steps)),
+        (rows.z, rows.context),
+        config=config.loop,
+        evaluate=evaluate,
+        best=BEST_METRIC,
+        **run,
+    )
+    return start._replace(networks=jax.device_get(state.params))
+
+
+def make_update(
+    config: OrderedTrainingConfig, quantizer: RFSQConfig, start: ConditionalState, mesh: Mesh
+) -> Update:
+    """Returns one optimiser step on a random batch."""
+    optimizer = config.optimizer.build(config.loop.steps)
+    placed = sharding.batch_sharding(mesh)
+
+    def loss(networks: conditional.Networks, z: Array, context: Array) -> Array:
+        state = start._replace(networks=networks)
+        return prefix_loss(quantizer, state, z, context, config.discount)
+
+    def update(
+        state: TrainState, data: tuple[Array, Array], key: Array
+    ) -> tuple[TrainState, Metrics]:
+        rows = jax.random.randint(key, (config.batch_size,), 0, len(data[0]))
+        z, context = (jax.lax.with_sharding_constraint(each[rows], placed) for each in data)
+        value, gradients = jax.value_and_grad(loss)(state.params, z, context)
+        return state.updated(gradients, optimizer), {"loss": value}
+
+    return update
+
+
+def prefix_loss(
+    quantizer: RFSQConfig,
+    state: ConditionalState,
+    z: Float[Array, "b d"],
+    context: Float[Array, "b c"],
+    discount: float = 1.0,
+) -> Float[Array, ""]:
+    """The mean over prefixes of the logarithm of their mean squared error."""
+    told = context if quantizer.context_dim else None
+    errors = scan.prefix_errors(quantizer, state, z, told, discount)
+    return jnp.mean(jnp.log(jnp.mean(jnp.square(errors), axis=(1, 2)) + SMALLEST_ERROR))
+
+
+_held_out_loss = jax.jit(prefix_loss, static_argnums=0)
