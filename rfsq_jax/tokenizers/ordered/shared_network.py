@@ -110,7 +110,10 @@ def init(config: SharedConfig, key: jax.Array) -> SharedParams:
 
 def frozen(params: SharedParams) -> SharedParams:
     """The same function with its weights as the integers that they are used as, int8."""
-    changed = {name: exact_weights(getattr(params, name)).astype(jnp.int8) for name in WEIGHT_NAMES}
+    changed = {
+        name: exact_weights(jnp.asarray(getattr(params, name))).astype(jnp.int8)
+        for name in WEIGHT_NAMES
+    }
     return params._replace(**changed)
 
 

@@ -1,7 +1,7 @@
 """What the shared path learns from: data sets of bundled and of synthetic motion, and priors.
 
-Axes: M bundled chunks · S data sets · N chunks of one · B chunks trained on · T frequencies ·
-A dims.
+Axes: M bundled chunks of D dims · S data sets · N chunks of one · B chunks trained on ·
+T frequencies · A dims.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.episodes import Episode, chunk_episodes
 from rfsq_jax.data.synthetic_motion import MotionShape, cosines, motion
+from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.tokenizers.ordered.shared import SMALLEST_DEVIATION
 
 SHORTEST = 4
@@ -47,11 +48,11 @@ def coefficients(
     space = ActionSpace.fit(chunks)
     grippers = [place for _, place in space.spec.slices("gripper")]
     values = np.delete(space.normalization.normalize(chunks), np.r_[tuple(grippers)], axis=-1)
-    return np.einsum("kt,mta->mka", cosines(horizon), values, optimize=True)
+    return np.matmul(cosines(horizon), values)
 
 
 def batch(
-    shape: MotionShape, trained: int, bundled: Float[Array, "m t a"], key: jax.Array
+    shape: MotionShape, trained: int, bundled: Float[AnyArray, "m t d"], key: jax.Array
 ) -> Batch:
     """Draws data sets, and the first `trained` chunks of each with the prior of all."""
     keys = iter(jax.random.split(key, 10))
@@ -79,7 +80,7 @@ def batch(
 
 
 def _bundled(
-    shape: MotionShape, bundled: Float[Array, "m t a"], key: jax.Array
+    shape: MotionShape, bundled: Float[AnyArray, "m t d"], key: jax.Array
 ) -> Float[Array, "s n t a"]:
     """Chunks of parts of the bundled motion, as many robots side by side as there are dims for."""
     keys = jax.random.split(key, 5)
@@ -88,7 +89,7 @@ def _bundled(
     width = total * jnp.exp(-4.0 * jax.random.uniform(keys[0], (shape.sets, 1, 1)))
     first = jax.random.uniform(keys[1], (shape.sets, 1, robots)) * (total - width)
     place = first + width * jax.random.uniform(keys[2], (shape.sets, shape.chunks, robots))
-    z = bundled[jnp.clip(place.astype(jnp.int32), 0, total - 1)]
+    z = jnp.asarray(bundled)[jnp.clip(place.astype(jnp.int32), 0, total - 1)]
     z = jnp.moveaxis(z, 2, 3).reshape(shape.sets, shape.chunks, shape.steps, -1)[..., : shape.dims]
     of_dim = (shape.sets, 1, 1, shape.dims)
     gain = jnp.exp(0.4 * jax.random.normal(keys[3], of_dim))

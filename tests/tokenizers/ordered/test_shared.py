@@ -162,9 +162,9 @@ def test_the_network_does_not_care_for_the_order_of_dims(prior, z):
     start, _ = shared._start(CONFIG, prior, z.shape)
     target = jnp.swapaxes(jnp.asarray(z), 1, 2)
     seen = network.Belief(network.as_values(target), start.belief.steps - 7.0)
-    turned = jax.tree.map(lambda leaf: leaf[:, order], (start, seen))
+    turned, turned_seen = jax.tree.map(lambda leaf: leaf[:, order], (start, seen))
     refined = network.refine(CONFIG, PARAMS, start, seen, jnp.asarray(3))
-    found = network.refine(CONFIG, PARAMS, *turned, jnp.asarray(3))
+    found = network.refine(CONFIG, PARAMS, turned, turned_seen, jnp.asarray(3))
     for whole, other in zip(refined, found, strict=True):
         np.testing.assert_array_equal(other, whole[:, order])
 
