@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train policy test test-slow fuzz kills lint format types bundle clean
+.PHONY: train policy test test-slow fuzz kills lint format types bundle bundle-ordered clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
+	$(BIN)/python -m train.ae --config configs/ordered.py
 
 # From the bundled demonstrations to a policy: replays 200 of them for features, trains heads on
 # these, then teaches the draft head.
@@ -70,6 +71,18 @@ bundle: train
 	cp -r runs/ae/robust/tokenizer rfsq_jax/bundled/tokenizers/libero
 	cp -r runs/draft/bundled/policy rfsq_jax/bundled/policies/small
 	cp runs/ae/robust/tokenizer.png runs/heads/bundled_round3/heads.png .github/
+
+# Renews the ordered tokenizers that ship; `train` made the one of 8 steps.
+bundle-ordered: train
+	$(BIN)/python -m train.ae --config configs/ordered16.py
+	$(BIN)/python -m train.ae --config configs/universal.py
+	for name in libero-ordered libero-ordered-16 universal; do \
+		rm -rf rfsq_jax/bundled/tokenizers/$$name; \
+	done
+	cp -r runs/ae/ordered/tokenizer rfsq_jax/bundled/tokenizers/libero-ordered
+	cp -r runs/ae/ordered16/tokenizer rfsq_jax/bundled/tokenizers/libero-ordered-16
+	cp -r runs/ae/universal/tokenizer rfsq_jax/bundled/tokenizers/universal
+	cp runs/ae/ordered/tokenizer.png .github/ordered.png
 
 clean:
 	rm -rf $(VENV) runs

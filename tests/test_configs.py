@@ -38,11 +38,16 @@ from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
 from rfsq_jax.tokenizers.bins import BinConfig
 from rfsq_jax.tokenizers.fast_config import FastConfig, FastOptions
+from rfsq_jax.tokenizers.ordered.record import OrderedConfig
+from rfsq_jax.tokenizers.ordered.shared_config import SharedConfig
 from rfsq_jax.training.autoencoder.training import AutoencoderRun, LossConfig, TrainingConfig
 from rfsq_jax.training.heads.distillation import DraftTraining
 from rfsq_jax.training.heads.objective import HeadsLoss
 from rfsq_jax.training.heads.training import AveragedTraining, HeadsTraining, PolicyRun
 from rfsq_jax.training.loop import LoopConfig
+from rfsq_jax.training.ordered.run import OrderedRun
+from rfsq_jax.training.ordered.shared_training import SharedTrainingConfig
+from rfsq_jax.training.ordered.training import OrderedTrainingConfig
 from rfsq_jax.training.state import OptimizerConfig
 from train.demos import DemosConfig
 from train.draft import DraftRun
@@ -77,10 +82,15 @@ CONFIGS: tuple[Any, ...] = (
     LossConfig(),
     OpenVLAOptions(),
     OptimizerConfig(),
+    OrderedConfig(5, (2,), (0,), 0.1, SharedConfig()),
+    OrderedRun(),
+    OrderedTrainingConfig(),
     PolicyRun(),
     ProbeConfig(),
     ReferenceConfig(),
     RFSQConfig(),
+    SharedConfig(),
+    SharedTrainingConfig(),
     SmallConfig(),
     TokenizersConfig(),
     TrainingConfig(),
@@ -133,6 +143,12 @@ ConfigOfParts = (HeadsTraining,)
         (RFSQConfig(), "dim", 2**16 + 1, "at most 65536"),
         (RFSQConfig(), "num_layers", 1025, "at most 1024"),
         (RFSQConfig(), "spread", 0.0, "above 0"),
+        (RFSQConfig(), "num_directions", 7, "at most 6"),
+        (AutoencoderConfig(), "rfsq", RFSQConfig(conditioning="conditional"), "one of none, scale"),
+        (OrderedRun(), "held_out", 0.0, r"in \(0, 1\)"),
+        (OrderedRun(), "suites", (), "at least one"),
+        (OrderedTrainingConfig(), "discount", -0.1, r"in \[0, 1\]"),
+        (LoopConfig(), "patience", 0, "at least 1"),
         (AutoencoderConfig(), "hidden_dim", 10**9, "at most 65536"),
         (AutoencoderRun(), "held_out", 1.0, r"in \(0, 1\)"),
         (AutoencoderRun(), "horizon", -1, "at least 1"),

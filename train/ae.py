@@ -124,6 +124,7 @@ def train_ordered(config: OrderedRun, data: Demonstrations) -> OrderedTokenizer:
             data.held_out,
             num_tokens=config.num_tokens,
             training=config.training,
+            dense=config.dense,
             description=OrderedTokenizer.kind,
             checkpoints=checkpoints,
             writer=writer,

@@ -18,8 +18,12 @@ from rfsq_jax.policies.files import describe, load_policy, save_policy
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.tokenizers.bins import BinTokenizer
 from rfsq_jax.tokenizers.fast import FastTokenizer
+from rfsq_jax.tokenizers.ordered import shared_network
+from rfsq_jax.tokenizers.ordered.shared_config import SharedConfig
+from rfsq_jax.tokenizers.ordered.shared_files import load_folder, save_folder
 from rfsq_jax.training.checkpoints import Checkpoints
 from tests.fuzz.registry import Format
+from tests.support import ordered
 from tests.support.fakes import SPEC
 from tests.support.feature_store import SPEC as STORE_SPEC
 from tests.support.feature_store import make_store
@@ -41,6 +45,8 @@ def _tokenizer(kind: str, seed: int) -> ActionTokenizer:
     step = untrained_tokenizer(chunks)
     if kind == "bins":
         return BinTokenizer(step.space, 16)
+    if kind == "ordered":
+        return ordered.untrained(chunks)
     if kind == "fast":
         return FastTokenizer.fit_chunks(step.space, chunks, scale=1.0, vocab_size=24)
     return step
@@ -61,6 +67,12 @@ def _tokenizer_format(kind: str) -> Format:
         covered="*",
         promise=INTACT,
     )
+
+
+def _make_shared(folder: Path, seed: int) -> None:
+    config = SharedConfig(hidden_dim=2, num_blocks=1)
+    params = shared_network.init(config, jax.random.key(seed))
+    save_folder(folder / "shared", config, shared_network.frozen(params))
 
 
 def _policy_format(kind: str, config: HeadsConfig) -> Format:
@@ -115,7 +127,14 @@ def _load_checkpoints(folder: Path) -> list[Any]:
 
 
 FORMATS = (
-    *map(_tokenizer_format, ("step", "bins", "fast")),
+    *map(_tokenizer_format, ("step", "ordered", "bins", "fast")),
+    Format(
+        name="shared-network",
+        make=_make_shared,
+        load=lambda folder: list(load_folder(folder / "shared")),
+        covered="*",
+        promise=INTACT,
+    ),
     _policy_format("tokens", HeadsConfig(main=SMALL, draft=SMALL)),
     _policy_format("bins", HeadsConfig(main=SMALL, draft=None, kind="bins")),
     _policy_format("regression", HeadsConfig(main=SMALL, draft=None, kind="regression")),

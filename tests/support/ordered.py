@@ -6,9 +6,12 @@ import functools
 
 import numpy as np
 
+from rfsq_jax import rfsq
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.action_spec import LIBERO, ActionGroup, ActionSpec
+from rfsq_jax.rfsq import conditional_start
 from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
+from rfsq_jax.tokenizers.ordered.paths import DensePath
 from rfsq_jax.tokenizers.ordered.tokenizer import OrderedTokenizer
 from rfsq_jax.training.loop import LoopConfig
 from rfsq_jax.training.ordered import fitting
@@ -54,3 +57,15 @@ def tokenizer(dense: bool = True, spec: ActionSpec = LIBERO, horizon: int = 8) -
     shared = fitting.shared_path(parts, 5)
     path = fitting.dense_path(TRAINING, parts, held_out, 5) if dense else None
     return fitting.assemble(space, parts, held_out, shared, path)
+
+
+def untrained(chunks: np.ndarray, num_tokens: int = 2, hidden_dim: int = 4) -> OrderedTokenizer:
+    """Both paths, the dense one as training starts it."""
+    space = ActionSpace.fit(chunks)
+    coefficients = Coefficients(space)
+    parts = coefficients.split(chunks)
+    rows = fitting.as_rows(parts)
+    quantizer = OrderedTrainingConfig(hidden_dim=hidden_dim).quantizer(rows, num_tokens)
+    state = conditional_start.frozen(rfsq.calibrate(quantizer, rows.z))
+    dense = DensePath(quantizer, state, space.horizon)
+    return fitting.assemble(space, parts, parts, fitting.shared_path(parts, num_tokens), dense)

@@ -75,6 +75,7 @@ class OrderedTokenizer(ActionTokenizer):
         num_tokens: int | None = None,
         training: OrderedTrainingConfig | None = None,
         seed: int = 0,
+        dense: bool = True,
     ) -> OrderedTokenizer:
         """Measures the statistics, and trains a dense path where there are chunks enough.
 
@@ -84,10 +85,13 @@ class OrderedTokenizer(ActionTokenizer):
           num_tokens: tokens besides headers; by default some that grow with T and A.
           training: how; by default minutes of it.
           seed: of the training, where no `training` is given.
+          dense: False trains nothing: the shared path alone, in a second.
         """
         from rfsq_jax.training.ordered import fitting
 
-        return fitting.fit(space, chunks, num_tokens=num_tokens, training=training, seed=seed)
+        return fitting.fit(
+            space, chunks, num_tokens=num_tokens, training=training, seed=seed, dense=dense
+        )
 
     @classmethod
     def from_parts(

@@ -42,6 +42,7 @@ def fit(
     num_tokens: int | None = None,
     training: OrderedTrainingConfig | None = None,
     seed: int = 0,
+    dense: bool = True,
     **run: Unpack[RunOptions],
 ) -> OrderedTokenizer:
     """Fits to chunks in robot units.
@@ -53,6 +54,7 @@ def fit(
       num_tokens: tokens besides headers; by default `default_tokens`.
       training: of the dense path.
       seed: of that training, where none is given.
+      dense: whether to train a dense path if there are chunks enough; else nothing is trained.
       run: see `training.loop.RunOptions`.
 
     Raises:
@@ -69,12 +71,12 @@ def fit(
     parts, measured = coefficients.split(chunks), coefficients.split(held_out)
     count = num_tokens or default_tokens(space.horizon, moving)
     shared = shared_path(parts, count)
-    dense = None
-    if is_enough(parts):
-        dense = dense_path(training, parts, measured, count, **run)
-        if _error(dense, measured) > _error(shared, measured):
-            dense = None
-    return assemble(space, parts, measured, shared, dense)
+    found = None
+    if dense and is_enough(parts):
+        found = dense_path(training, parts, measured, count, **run)
+        if _error(found, measured) > _error(shared, measured):
+            found = None
+    return assemble(space, parts, measured, shared, found)
 
 
 def default_tokens(horizon: int, moving_dims: int) -> int:
@@ -102,7 +104,7 @@ def dense_path(
     **run: Unpack[RunOptions],
 ) -> DensePath:
     """Trains networks, and freezes them to integers."""
-    rows, measured = _rows(parts), _rows(held_out)
+    rows, measured = as_rows(parts), as_rows(held_out)
     quantizer = training.quantizer(rows, num_tokens)
     state = trainer.train(training, quantizer, rows, measured, **run)
     return DensePath(quantizer, conditional_start.frozen(state), parts.coefficients.shape[1])
@@ -112,12 +114,14 @@ def assemble(
     space: ActionSpace, parts: Parts, held_out: Parts, shared: SharedPath, dense: DensePath | None
 ) -> OrderedTokenizer:
     """Joins paths with words for the grippers, and finds out how large errors usually are."""
+    # The shared path saw none of the chunks, so that all of them are a fair measure.
+    largest = _largest(shared, parts) if dense is None else _largest(dense, held_out)
     patterns = [parts.grippers[..., index] for index in range(parts.grippers.shape[-1])]
     config = OrderedConfig(
         num_tokens=shared.num_tokens,
         switches=tuple(grippers.fit_switches(pattern) for pattern in patterns),
         usual=(0,) * max(len(patterns), int(dense is not None)),
-        largest_error=REPORTED * _largest(dense or shared, held_out),
+        largest_error=REPORTED * largest,
         shared=shared.config,
         dense=None if dense is None else dense.config,
     )
@@ -137,7 +141,8 @@ def _split(
     return chunks[:kept], chunks[-count:]
 
 
-def _rows(parts: Parts) -> Rows:
+def as_rows(parts: Parts) -> Rows:
+    """What the dense path is trained on: one vector per chunk, and signs of its grippers."""
     count = len(parts.coefficients)
     signs = np.where(parts.grippers, np.float32(1), np.float32(-1))
     return Rows(parts.coefficients.reshape(count, -1), signs.reshape(count, -1))

@@ -44,8 +44,10 @@ def test_ids_are_few_and_the_first_is_the_grippers(ordered, chunks):
     assert (ids < np.array(ordered.sizes)).all() or ordered.dense is not None
     assert ordered.vocab_size <= 4096
     assert ordered.prefix_lengths == (0, 1, 2, 3, 4, 5, 6)
-    assert ordered.prefix_bits[-1] == ordered.bits_per_chunk == pytest.approx(
-        np.log2(ordered.sizes).sum()
+    assert (
+        ordered.prefix_bits[-1]
+        == ordered.bits_per_chunk
+        == pytest.approx(np.log2(ordered.sizes).sum())
     )
     decoded = ordered.decode(ids)
     np.testing.assert_array_equal(decoded[..., 6], chunks[..., 6])
@@ -55,8 +57,7 @@ def test_ids_are_few_and_the_first_is_the_grippers(ordered, chunks):
 def test_longer_prefixes_err_less(ordered, chunks):
     ids = ordered.encode(chunks)
     errors = [
-        np.square(ordered.decode(ids, num_tokens=n) - chunks)[..., :6].mean()
-        for n in range(1, 7)
+        np.square(ordered.decode(ids, num_tokens=n) - chunks)[..., :6].mean() for n in range(1, 7)
     ]
     assert (np.diff(errors) < 0).all()
     assert errors[-1] < 0.05 * errors[0]
