@@ -43,8 +43,9 @@ def test_codes_alone_give_the_forward_values_bit_for_bit(quantizer, seed):
     np.testing.assert_array_equal(rfsq.decode(chosen, state, codes, context=context), z_hat)
 
 
-def test_eager_programs_agree(quantizer):
-    chosen, state = quantizer
+def test_eager_programs_agree():
+    chosen = config(num_layers=2, context_dim=3)
+    state = trained_like(chosen)
     z, context = sample(chosen, 5, 3)
     z_hat, codes, _ = rfsq.quantize(chosen, state, z, context=context)
     with jax.disable_jit():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,18 @@ from rfsq_jax.rfsq import ConditionalState, RFSQConfig, exact
 from rfsq_jax.rfsq.conditional import DIRECTION_BITS, MOST_STEP_CHANGE
 
 
-def config(**options: int) -> RFSQConfig:
-    sizes = {"dim": 6, "num_layers": 4, "num_levels": 7, "num_directions": 3, "hidden_dim": 16}
+def config(**options: Any) -> RFSQConfig:
+    sizes: dict[str, Any] = {
+        "dim": 6,
+        "num_layers": 4,
+        "num_levels": 7,
+        "num_directions": 3,
+        "hidden_dim": 16,
+    }
     return RFSQConfig(conditioning="conditional", **(sizes | options))
 
 
-def sample(config: RFSQConfig, count: int, seed: int) -> tuple[jax.Array, jax.Array | None]:
+def sample(config: RFSQConfig, count: int, seed: int) -> tuple[Any, Any]:
     """Vectors of uneven dims, and a context of signs."""
     rng = np.random.default_rng(seed)
     widths = np.exp(rng.normal(size=config.dim))

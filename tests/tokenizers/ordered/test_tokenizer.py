@@ -25,6 +25,12 @@ ROBOTS = {
 }
 
 
+def clipped(ordered: OrderedTokenizer, chunks: np.ndarray) -> np.ndarray:
+    """Within the fitted range."""
+    assert ordered.space.range is not None
+    return ordered.space.range.clip(chunks).astype(np.float32)
+
+
 @pytest.fixture(params=["both paths", "shared path"], scope="module")
 def ordered(request) -> OrderedTokenizer:
     return tokenizer(dense=request.param == "both paths")
@@ -32,8 +38,7 @@ def ordered(request) -> OrderedTokenizer:
 
 @pytest.fixture(scope="module")
 def chunks():
-    inside = tokenizer(dense=False).space.range.clip(motion(LIBERO, 8, 200, seed=1))
-    return inside.astype(np.float32)
+    return clipped(tokenizer(dense=False), motion(LIBERO, 8, 200, seed=1))
 
 
 def test_ids_are_few_and_the_first_is_the_grippers(ordered, chunks):
@@ -143,7 +148,7 @@ def test_chunks_unlike_the_fitted_ones_take_the_shared_path_and_are_reported():
     only[:, 0] %= words
     assert parts < np.square(ordered.decode(only) - strange)[..., :6].mean()
     with pytest.raises(ValueError, match="must decode to within"):
-        ordered.encode(ordered.space.range.clip(strange), check="raise")
+        ordered.encode(clipped(ordered, strange), check="raise")
 
 
 def test_actions_twice_as_large_come_back_or_are_reported(chunks):

@@ -55,8 +55,9 @@ def test_much_data_get_the_dense_path_if_it_errs_less(monkeypatch):
     held_out = coefficients.split(chunks[-60:])
     shared = fitting._error(fitted.shared, held_out)
     if fitted.dense is None:
-        parts = [coefficients.split(each) for each in fitting._split(chunks)]
-        assert fitting._error(fitting.dense_path(TRAINING, *parts, 3), held_out) > shared
+        train_part, held_part = map(coefficients.split, fitting._split(chunks))
+        dense = fitting.dense_path(TRAINING, train_part, held_part, 3)
+        assert fitting._error(dense, held_out) > shared
     else:
         assert fitting._error(fitted.dense, held_out) <= shared
 
@@ -78,24 +79,21 @@ def test_training_improves_on_the_start(parts):
     assert after < before
 
 
-def test_a_run_that_was_cut_off_ends_with_the_same_bits(parts, tmp_path):
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(parts, tmp_path, monkeypatch):
     whole = train(TRAINING, parts)
     half = dataclasses.replace(TRAINING, loop=dataclasses.replace(LOOP, steps=20, patience=None))
 
     class CutOffError(Exception):
         pass
 
-    def stop(*_):
-        raise CutOffError
-
     with Checkpoints(tmp_path, training.BEST_METRIC) as checkpoints:
         original = checkpoints.save
 
-        def save_once(step, state, figures):
-            original(step, state, figures)
-            stop()
+        def save_once(step, state, metrics):
+            original(step, state, metrics)
+            raise CutOffError
 
-        checkpoints.save = save_once
+        monkeypatch.setattr(checkpoints, "save", save_once)
         with pytest.raises(CutOffError):
             train(half, parts, checkpoints=checkpoints)
     with Checkpoints(tmp_path, training.BEST_METRIC) as checkpoints:
