@@ -18,18 +18,41 @@ NUM_IDS = 4096
 HORIZONS = (8, 16, 32, 64)
 """There is one network for each; other chunks use the next larger one."""
 GRIDS = (
-    (7, 7, 7, 7),
+    (9, 7, 7, 7),
     (3, 3, 3, 3, 3, 3, 3),
-    (5, 5, 5, 5, 3),
-    (9, 9, 5, 5),
-    (13, 13, 13),
-    (49, 49),
+    (7, 5, 3, 3, 3, 3),
+    (5, 5, 5, 5, 5),
+    (7, 7, 7, 3, 3),
+    (13, 9, 5, 5),
+    (21, 7, 7, 3),
+    (15, 15, 13),
+    (25, 11, 11),
+    (63, 7, 7),
+    (55, 55),
 )
+"""From coefficients that are alike to one or two that stand out; they leave 971 ids to escapes."""
+SHORT_GRIDS = (
+    (9, 9, 9, 5),
+    (5, 3, 3, 3, 3, 3, 3),
+    (5, 5, 5, 3, 3, 3),
+    (9, 5, 3, 3, 3, 3),
+    (5, 5, 5, 5, 5),
+    (7, 7, 5, 5, 3),
+    (9, 9, 5, 3, 3),
+    (15, 9, 9, 3),
+    (27, 9, 5, 3),
+    (15, 15, 15),
+    (27, 15, 9),
+    (45, 9, 9),
+    (59, 59),
+)
+"""Alike, for short chunks: few coefficients need no more than 421 escapes."""
 MOST_MAGNITUDES = 24
 ESCAPE_SPAN = 40
 """What the magnitudes of escapes span, in steps of an eighth of an octave: a factor of 32."""
 FIRST_MAGNITUDE = 10
-"""The least of them, alike, over the deviation: a factor of 2.4."""
+ONLY_MAGNITUDE = 13
+"""The least of them, alike, over the deviation: a factor of 2.4; of 3 if it is the only one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +71,11 @@ class SharedConfig:
     hidden_dim: int = 64
     num_blocks: int = 2
     grids: tuple[tuple[int, ...], ...] = GRIDS
+
+    @classmethod
+    def of(cls, horizon: int) -> SharedConfig:
+        """The usual sizes for a horizon."""
+        return cls(horizon, grids=SHORT_GRIDS if horizon <= HORIZONS[0] else GRIDS)
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -119,10 +147,22 @@ class Escapes:
         return self.coded * 2 * self.magnitudes
 
     @property
-    def error_steps(self) -> int:
-        """log2 of what a magnitude is off by, over it, in eighths: uniform between neighbours."""
+    def first(self) -> int:
+        """log2 of the least magnitude over the deviation, in eighths."""
+        return FIRST_MAGNITUDE if self.magnitudes > 1 else ONLY_MAGNITUDE
+
+    @property
+    def error_steps(self) -> tuple[int, ...]:
+        """log2 of what each magnitude is off by, over it, in eighths.
+
+        Uniform between its neighbours; the last stands for all that is beyond, too, so that several
+        escapes reach any distance.
+        """
+        if self.magnitudes == 1:
+            return (-6,)
         half = (self.spacing + 1) / 16
-        return round(8 * math.log2((2.0**half - 2.0**-half) / math.sqrt(12)))
+        between = round(8 * math.log2((2.0**half - 2.0**-half) / math.sqrt(12)))
+        return (between,) * (self.magnitudes - 1) + (0,)
 
 
 def _distortion(levels: int) -> float:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rfsq_jax.tokenizers.ordered.shared_config import FIRST_MAGNITUDE, Escapes, SharedConfig
+from rfsq_jax.tokenizers.ordered.shared_config import Escapes, SharedConfig
 from rfsq_jax.tokenizers.ordered.shared_network import (
     LEAST_STEPS,
     MOST_STEPS,
@@ -162,8 +162,7 @@ def _escaped(ids: Layout, belief: Belief, escape: Int[Array, "*n"]) -> Belief:
     here = places(ids, belief.steps) == escape // (2 * escapes.magnitudes)
     steps = magnitude_steps(escapes, belief, magnitude)
     value = as_values(scale(steps))
-    last = magnitude == escapes.magnitudes - 1
-    after = steps + jnp.where(last, 0, escapes.error_steps)
+    after = steps + jnp.asarray(np.array(escapes.error_steps, np.int32))[magnitude]
     mean = as_values(belief.mean + jnp.where(negative, -value, value))
     known = within(after.astype(jnp.float32))
     return Belief(jnp.where(here, mean, belief.mean), jnp.where(here, known, belief.steps))
@@ -173,5 +172,5 @@ def magnitude_steps(
     escapes: Escapes, belief: Belief, magnitude: Int[Array, "*n #a #t"]
 ) -> Int[Array, "*n a t"]:
     """log2 of what an escape adds, in eighths; beyond the limit several escapes add up."""
-    steps = belief.steps.astype(jnp.int32) + FIRST_MAGNITUDE + magnitude * escapes.spacing
+    steps = belief.steps.astype(jnp.int32) + escapes.first + magnitude * escapes.spacing
     return jnp.minimum(steps, MOST_STEPS)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax.rfsq import exact
-from rfsq_jax.tokenizers.ordered.shared_config import FIRST_MAGNITUDE, SharedConfig
+from rfsq_jax.tokenizers.ordered.shared_config import SharedConfig
 from rfsq_jax.tokenizers.ordered.shared_moves import (
     Choice,
     Layout,
@@ -34,6 +34,8 @@ from rfsq_jax.tokenizers.ordered.shared_network import (
 
 POSITION_BITS = 10
 """Binary places of a residual over the power of two below a step, and of the rest of the step."""
+ESCAPE_PRICE = 7
+"""An escape must remove so many quarters of what levels do: they also help the tokens to come."""
 GAIN_BITS = 12
 """Of the largest residual, where squared errors are compared."""
 
@@ -58,7 +60,7 @@ def best_token(
     for offset, radix in zip(offsets.astype(jnp.int32), radices, strict=True):
         token = token + (offset + radix // 2) * place
         place = place * radix
-    return jnp.where(escape_gain > gain, escape, token)
+    return jnp.where(escape_gain > (gain >> 2) * ESCAPE_PRICE, escape, token)
 
 
 def nearest(
@@ -84,7 +86,7 @@ def _best_escape(
 ) -> tuple[Int[Array, "*n"], Int[Array, "*n"]]:
     """The escape that removes most squared error, the least id of equals, and what it removes."""
     escapes, order = ids.escapes, places(ids, residual)
-    size, first = jnp.abs(residual), belief.steps.astype(jnp.int32) + FIRST_MAGNITUDE
+    size, first = jnp.abs(residual), belief.steps.astype(jnp.int32) + escapes.first
     spacing = escapes.spacing
     nearest = (2 * (log_steps(size) - first) + 1 + spacing) // (2 * spacing)
     magnitude = jnp.clip(nearest, 0, escapes.magnitudes - 1)

@@ -60,7 +60,7 @@ class SharedTrainingConfig:
       tokens_trained: of these, drawn for each step, the ones that are trained on.
     """
 
-    model: SharedConfig = SharedConfig()
+    model: SharedConfig = SharedConfig.of(8)
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=3e-3, warmup_steps=100, final_fraction=0.01, clip_norm=1.0
     )
