@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train policy test test-slow fuzz kills lint format types bundle bundle-ordered clean
+.PHONY: train policy test test-slow fuzz kills lint format types bundle bundle-shared bundle-ordered clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
@@ -72,7 +72,14 @@ bundle: train
 	cp -r runs/draft/bundled/policy rfsq_jax/bundled/policies/small
 	cp runs/ae/robust/tokenizer.png runs/heads/bundled_round3/heads.png .github/
 
-# Renews the ordered tokenizers that ship; `train` made the one of 8 steps.
+# Renews the networks that ordered tokenizers share, and these tokenizers.
+bundle-shared: $(STAMP)
+	for horizon in 8 16 32 64; do \
+		$(BIN)/python -m train.shared --horizon $$horizon --output runs/shared/$$horizon || exit; \
+		rm -rf rfsq_jax/bundled/shared/$$horizon; \
+		cp -r runs/shared/$$horizon/shared rfsq_jax/bundled/shared/$$horizon; \
+	done
+
 bundle-ordered: train
 	$(BIN)/python -m train.ae --config configs/ordered16.py
 	$(BIN)/python -m train.ae --config configs/universal.py

@@ -33,6 +33,7 @@ MISTAKES = {
     "train.draft": ["--policy", NOTHING],
     "train.features": ["--tokenizer", NOTHING],
     "train.heads": ["--config", NOTHING],
+    "train.shared": ["--training.suites", "libero_moon"],
 }
 
 
@@ -60,6 +61,7 @@ OWNERS = {
     "train.draft": [],
     "train.features": [],
     "train.heads": [],
+    "train.shared": [],
 }
 
 

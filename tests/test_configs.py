@@ -51,6 +51,7 @@ from rfsq_jax.training.ordered.training import OrderedTrainingConfig
 from rfsq_jax.training.state import OptimizerConfig
 from train.demos import DemosConfig
 from train.draft import DraftRun
+from train.shared import SharedRun
 
 DEPTH = Depth(tokens=3, width=4, image_tokens=2)
 HERE = Path()
@@ -90,6 +91,7 @@ CONFIGS: tuple[Any, ...] = (
     ReferenceConfig(),
     RFSQConfig(),
     SharedConfig(),
+    SharedRun(),
     SharedTrainingConfig(),
     SmallConfig(),
     TokenizersConfig(),

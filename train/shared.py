@@ -1,0 +1,73 @@
+"""Trains the network that ordered tokenizers share, on demonstrations and synthetic motion.
+
+python -m train.shared --horizon 8 --output runs/shared/8
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rfsq_jax.libero.demonstrations.bundled import load_bundled
+from rfsq_jax.runs.checks import require_choice
+from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.commands import command, opened, user_errors
+from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.records import require_types
+from rfsq_jax.runs.results import write_results
+from rfsq_jax.tokenizers.ordered.shared_config import HORIZONS, SharedConfig
+from rfsq_jax.tokenizers.ordered.shared_files import save_folder
+from rfsq_jax.training.checkpoints import Checkpoints
+from rfsq_jax.training.metrics import open_writer
+from rfsq_jax.training.ordered import shared_training as trainer
+from rfsq_jax.training.ordered.shared_training import SharedTrainingConfig
+
+COMMAND = "train.shared"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedRun:
+    """One run of train.shared.
+
+    Attributes:
+      horizon: steps of a chunk: 8, 16, 32 or 64.
+      training: how; its model is that of the horizon.
+      output: the run's folder; the network is in `shared`, and the same command resumes.
+    """
+
+    horizon: int = 8
+    training: SharedTrainingConfig = SharedTrainingConfig()
+    output: Path = Path("runs/shared")
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        require_choice(str(self.horizon), [str(each) for each in HORIZONS], "horizon")
+
+
+@command(COMMAND)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    config = parse(SharedRun, argv, command=COMMAND, description=__doc__)
+    model = SharedConfig.of(config.horizon)
+    training = dataclasses.replace(config.training, model=model)
+    with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            robots = [load_bundled(suite) for suite in training.suites]
+            claim_folder(config.output, dataclasses.asdict(config))
+        with (
+            Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
+            open_writer(config.output, checkpoints.latest_step or 0) as writer,
+        ):
+            params = trainer.train(training, robots, checkpoints=checkpoints, writer=writer)
+            best = checkpoints.best_step
+            figures = {} if best is None else checkpoints.figures(best)
+        save_folder(config.output / "shared", model, params)
+        print(f"figures: {write_results(config.output, figures=figures, config=config)}")
+        print(f"network: {config.output / 'shared'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
