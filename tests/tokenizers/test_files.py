@@ -57,7 +57,7 @@ def test_every_change_of_the_description_is_noticed(folder):
         ({"horizon": "8"}, "horizon must be a valid integer, got '8'"),
         ({"format_version": -5}, "no format_version of 1 or more"),
         ({"format_version": True}, "no format_version of 1 or more"),
-        ({"kind": "step2"}, "kind must be one of step, bins, fast, got 'step2'"),
+        ({"kind": "step2"}, "kind must be one of step, ordered, bins, fast, got 'step2'"),
         ({"normalization": {"low": [0.0], "high": [1.0]}}, "of the spec's 7 dims, got 1"),
         ({"normalization": {"low": [0.0] * 7}}, "normalization.high is missing"),
         ({"action_spec": {"groups": []}}, "groups must be at least one"),
