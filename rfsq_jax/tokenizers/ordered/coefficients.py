@@ -28,6 +28,12 @@ class Parts:
     coefficients: Float[np.ndarray, "b t m"]
     grippers: Bool[np.ndarray, "b t p"]
 
+    def spread(self, most: int) -> Parts:
+        """At most so many of the chunks, spread over all."""
+        count = len(self.coefficients)
+        rows = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+        return Parts(self.coefficients[rows], self.grippers[rows])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Coefficients:

@@ -30,6 +30,8 @@ from rfsq_jax.training.ordered.training import OrderedTrainingConfig, Rows
 HELD_OUT = 0.1
 FEWEST_CHUNKS = 4_000
 """For a dense path; with fewer its networks, of a million weights, remember instead of learn."""
+MEASURED = 4_000
+"""Chunks, at most, that a path's errors are measured on."""
 REPORTED = 1.5
 """A round trip is reported from this many times the largest error of held-out chunks on."""
 
@@ -149,8 +151,10 @@ def as_rows(parts: Parts) -> Rows:
 
 
 def _error(path: Path, parts: Parts) -> float:
-    return float(np.mean(np.square(path.encode(parts).coefficients - parts.coefficients)))
+    some = parts.spread(MEASURED)
+    return float(np.mean(np.square(path.encode(some).coefficients - some.coefficients)))
 
 
 def _largest(path: Path, parts: Parts) -> float:
-    return max(float(largest_error(parts, path.encode(parts)).max()), 1e-4)
+    some = parts.spread(MEASURED)
+    return max(float(largest_error(some, path.encode(some)).max()), 1e-4)
