@@ -155,6 +155,8 @@ from rfsq_jax.runs.commands import command
 
 @command("eval.x")
 def main(argv=None):
+    # Where the tests run in the background, the signal is ignored from the start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)
     import time; time.sleep(60)
 
