@@ -13,7 +13,6 @@ Face processors in FAST's style, or fitted here to the training part, with sever
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from eval.studies.report_card.data import HeldOut, load_chunks
 from eval.studies.report_card.figure import plot
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.options import parse
-from rfsq_jax.runs.results import write_results
+from rfsq_jax.runs.results import without_nan, write_results
 from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "eval.tokenizers"
@@ -135,15 +134,6 @@ def figures_of(report: Report) -> dict[str, Any]:
         "tokenizers": [without_nan(dataclasses.asdict(card)) for card in report.cards],
         "beside_fast": [without_nan(dataclasses.asdict(e)) for e in beside_fast(report.cards)],
     }
-
-
-def without_nan(value: Any) -> Any:
-    """The same with None for what is not known, as JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

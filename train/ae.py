@@ -29,8 +29,7 @@ from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
 from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
-from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.metrics import open_writer
+from rfsq_jax.training.loop import recorded
 from rfsq_jax.training.ordered import fitting
 from rfsq_jax.training.ordered import report as ordered_report
 from rfsq_jax.training.ordered import training as ordered_trainer
@@ -62,10 +61,7 @@ def train_tokenizer(training: TrainingConfig, folder: Path, data: Demonstrations
     space = ActionSpace.fit(data.train)
     train, held_out = map(space.normalization.normalize, (data.train, data.held_out))
     name = CONDITIONING_NAMES[training.model.rfsq.conditioning]
-    with (
-        Checkpoints(folder / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-        open_writer(folder, checkpoints.latest_step or 0) as writer,
-    ):
+    with recorded(folder, trainer.BEST_METRIC) as (checkpoints, writer):
         params, state = trainer.train(
             training,
             train,
@@ -114,10 +110,7 @@ def show(
 def train_ordered(config: OrderedRun, data: Demonstrations) -> OrderedTokenizer:
     """Trains or resumes in the run's folder and writes `tokenizer` there."""
     space = ActionSpace.fit(data.train)
-    with (
-        Checkpoints(config.output / "checkpoints", ordered_trainer.BEST_METRIC) as checkpoints,
-        open_writer(config.output, checkpoints.latest_step or 0) as writer,
-    ):
+    with recorded(config.output, ordered_trainer.BEST_METRIC) as (checkpoints, writer):
         tokenizer = fitting.fit(
             space,
             data.train,

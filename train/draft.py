@@ -24,12 +24,11 @@ from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
-from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.heads import evaluation
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.distillation import DraftTraining, distill
 from rfsq_jax.training.heads.training import BEST_METRIC
-from rfsq_jax.training.metrics import open_writer
+from rfsq_jax.training.loop import recorded
 
 COMMAND = "train.draft"
 
@@ -79,10 +78,7 @@ def teach(
         }
 
     feed = train.feed(training)
-    with (
-        Checkpoints(config.output / "checkpoints", BEST_METRIC) as checkpoints,
-        open_writer(config.output, checkpoints.latest_step or 0) as writer,
-    ):
+    with recorded(config.output, BEST_METRIC) as (checkpoints, writer):
         params = distill(training, parts, feed, figures, checkpoints=checkpoints, writer=writer)
     before, after = figures(parts.params), figures(params)
     taught = dataclasses.replace(parts, params=params, threshold=after["threshold"])

@@ -23,12 +23,11 @@ from rfsq_jax.runs.commands import command, opened, user_errors
 from rfsq_jax.runs.options import parse_with_file
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
-from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.heads import evaluation, report
 from rfsq_jax.training.heads import training as trainer
 from rfsq_jax.training.heads.data import HeadsData
 from rfsq_jax.training.heads.training import PolicyRun
-from rfsq_jax.training.metrics import open_writer
+from rfsq_jax.training.loop import recorded
 
 COMMAND = "train.heads"
 PICTURE = "heads.png"
@@ -51,10 +50,7 @@ def train_policy(
     )
     statistics = proprio.fit(store.state[train.rows])
     predict = evaluation.make_predict(training.model, shape, statistics, tokenizer)
-    with (
-        Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-        open_writer(config.output, checkpoints.latest_step or 0) as writer,
-    ):
+    with recorded(config.output, trainer.BEST_METRIC) as (checkpoints, writer):
         params = trainer.train(
             training,
             shape,

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.runs.checks import require_choice
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
@@ -19,8 +18,7 @@ from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers.ordered.shared_config import HORIZONS, SharedConfig
 from rfsq_jax.tokenizers.ordered.shared_files import save_folder
-from rfsq_jax.training.checkpoints import Checkpoints
-from rfsq_jax.training.metrics import open_writer
+from rfsq_jax.training.loop import recorded
 from rfsq_jax.training.ordered import shared_training as trainer
 from rfsq_jax.training.ordered.shared_training import SharedTrainingConfig
 
@@ -54,12 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     training = dataclasses.replace(config.training, model=model)
     with opened(COMMAND, hold_folder(config.output)):
         with user_errors(COMMAND):
-            robots = [load_bundled(suite) for suite in training.suites]
+            robots = trainer.load_robots(training)
             claim_folder(config.output, dataclasses.asdict(config))
-        with (
-            Checkpoints(config.output / "checkpoints", trainer.BEST_METRIC) as checkpoints,
-            open_writer(config.output, checkpoints.latest_step or 0) as writer,
-        ):
+        with recorded(config.output, trainer.BEST_METRIC) as (checkpoints, writer):
             params = trainer.train(training, robots, checkpoints=checkpoints, writer=writer)
             best = checkpoints.best_step
             figures = {} if best is None else checkpoints.figures(best)

@@ -15,7 +15,8 @@ config        the shape of the code, checks
 layers        a layer of constants
 conditional   a layer of networks, and where they start; in integers (`exact`)
 scan          the scan over layers, whatever they are
-core          the public functions
+core          the public functions, and their jitted programs (`compiled`)
+beam          encoding by search, for conditional layers
 layer_health  what each layer carries
 
 Bit-exactness: a step keeps 16 mantissa bits, so that (level offset) * step is exact in float32 and

@@ -14,20 +14,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from rfsq_jax.rfsq import conditional, exact
+from rfsq_jax.rfsq import conditional, exact, scan
 from rfsq_jax.rfsq.conditional import ConditionalState, Seen, Statistics
 from rfsq_jax.rfsq.config import RFSQConfig
 
 
 class Kept(NamedTuple):
-    """Sequences so far: what they leave over and what they say; `alive` is 0 for copies."""
+    """Sequences so far: what they leave over, what they say; those not alive are copies."""
 
     residual: Float[Array, "b w d"]
     seen: Seen
     codes: Int[Array, "b w l g"]
-    alive: Float[Array, "b w"]
+    alive: Bool[Array, "b w"]
 
 
 def encode(
@@ -41,22 +41,21 @@ def encode(
     told = None if context is None else jnp.repeat(context[:, None], beam, axis=1)
     shape = (len(z), beam)
     kept = Kept(
-        residual=jnp.repeat(exact.as_values(z)[:, None], beam, axis=1),
+        residual=jnp.repeat(conditional.prepared(z)[:, None], beam, axis=1),
         seen=conditional.nothing_seen(config, shape),
         codes=jnp.zeros((*shape, config.num_layers, config.num_directions), jnp.int32),
-        alive=jnp.zeros(shape).at[:, 0].set(1.0),
+        alive=jnp.zeros(shape, bool).at[:, 0].set(True),
     )
 
     def layer(kept: Kept, inputs: tuple[Array, ConditionalState]) -> tuple[Kept, None]:
         index, given = inputs
         return _continued(config, kept, given, told, index), None
 
-    first = jax.tree.map(lambda leaf: leaf[:-1], state)
-    last = jax.tree.map(lambda leaf: leaf[-1], state)
+    first, last = scan.split_layers(config, state, z.ndim, config.num_layers)
     kept = jax.lax.scan(layer, kept, (jnp.arange(config.num_layers), first))[0]
     constants, seen = conditional.condition(config, last, told, None, kept.seen)
     error = _squared(config, constants, kept.residual - constants.mean)
-    best = jnp.argmin(jnp.where(kept.alive > 0, error, jnp.inf), axis=1)[:, None]
+    best = jnp.argmin(jnp.where(kept.alive, error, jnp.inf), axis=1)[:, None]
     codes, z_hat = _pick((kept.codes, conditional.expected(constants, seen)), best)
     return jnp.moveaxis(codes[:, 0], 1, 0), z_hat[:, 0]
 
@@ -80,12 +79,11 @@ def _continued(
     values = conditional.value_of(config, wide, jnp.clip(offsets, -half, half))
     residual = kept.residual[:, :, None] - values
     error = _squared(config, constants, residual)
-    error = jnp.where(legal & (kept.alive[..., None] > 0), error, jnp.inf)
+    error = jnp.where(legal & kept.alive[..., None], error, jnp.inf)
     score, place = jax.lax.top_k(-error.reshape(len(error), -1), beam)
     parent, move = place // len(moves), place % len(moves)
     seen, codes, nearest = _pick((seen, kept.codes, nearest), parent)
-    offset = nearest + moves[move]
-    offset = jnp.clip(offset, -half, half)
+    offset = jnp.clip(nearest + moves[move], -half, half)
     value, left = (
         _pick(leaf.reshape(len(leaf), -1, leaf.shape[-1]), place) for leaf in (values, residual)
     )
@@ -94,7 +92,7 @@ def _continued(
         residual=left,
         seen=conditional.see(seen, value, offset),
         codes=codes.at[:, :, index].set(code),
-        alive=jnp.isfinite(score).astype(jnp.float32),
+        alive=jnp.isfinite(score),
     )
 
 
@@ -109,8 +107,7 @@ def _squared(
 ) -> Float[Array, "*n"]:
     """The squared length of a residual, coarse enough that the sum is exact."""
     bits = ((exact.LARGEST_SUM // config.dim).bit_length() - 1) // 2
-    unit = exact.power_of_two(constants.unit + (5 - bits))
-    coarse = exact.limited(exact.rounded(residual / unit), 2.0**bits)
+    coarse, _ = conditional.coarsened(constants, residual, bits)
     return jnp.sum(coarse * coarse, axis=-1)
 
 

@@ -29,6 +29,8 @@ from rfsq_jax.rfsq.config import RFSQConfig
 SUM_BITS = exact.ACTIVATION_BITS + exact.WEIGHT_BITS
 CODE_UNIT = 2.0 ** (exact.ACTIVATION_BITS - 2)
 """An activation for each level; levels between, of even grids, are still integers."""
+REACH_BITS = 5
+"""Residuals are told apart up to 2**5 times a layer's unit."""
 DIRECTION_BITS = 6
 """Binary places of the entries of a direction."""
 MOST_STEP_CHANGE = 4 * exact.SCALE_STEPS
@@ -137,8 +139,7 @@ def nearest_offset(
     """The offsets from the middle, in levels, that are nearest to a residual."""
     # So few bits that the sum of the products is exact; what is beyond takes the outer levels.
     bits = (exact.LARGEST_SUM // (2 * exact.LARGEST_WEIGHT * config.dim)).bit_length() - 1
-    unit = exact.power_of_two(constants.unit + (5 - bits))
-    coarse = exact.limited(exact.rounded((residual - constants.mean) / unit), 2.0**bits)
+    coarse, unit = coarsened(constants, residual - constants.mean, bits)
     along = jnp.einsum("...d,...dg->...g", coarse, constants.directions)
     squared = jnp.einsum("...dg,...dg->...g", constants.directions, constants.directions)
     position = along * (unit * 2.0**DIRECTION_BITS) / (constants.step * jnp.maximum(squared, 1.0))
@@ -147,6 +148,14 @@ def nearest_offset(
     offset = jnp.clip(nearest, -half, half)
     # The gradient goes on for half a level, so that a grid too narrow learns to widen.
     return exact.with_gradient(offset, jnp.clip(position, -half - 0.5, half + 0.5))
+
+
+def coarsened(
+    constants: Statistics, residual: Float[Array, "*n d"], bits: int
+) -> tuple[Float[Array, "*n d"], Float[Array, ""]]:
+    """A residual as integers of so many bits, and the power of two that is their unit."""
+    unit = exact.power_of_two(constants.unit + (REACH_BITS - bits))
+    return exact.limited(exact.rounded(residual / unit), 2.0**bits), unit
 
 
 def value_of(

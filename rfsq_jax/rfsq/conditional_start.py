@@ -122,9 +122,5 @@ def _assemble(
 
 def frozen(state: ConditionalState) -> ConditionalState:
     """The same functions with their weights as the integers that they are used as, int8."""
-
-    def integers(stack: jax.Array) -> jax.Array:
-        return jax.vmap(exact.weights)(stack).astype(jnp.int8)
-
-    changed = {name: integers(jnp.asarray(getattr(state.networks, name))) for name in WEIGHT_NAMES}
+    changed = {name: exact.frozen(getattr(state.networks, name)) for name in WEIGHT_NAMES}
     return state._replace(networks=state.networks._replace(**changed))

@@ -97,6 +97,11 @@ class RFSQConfig:
             require(few, "num_directions", f"at most dim ({self.dim})", self.num_directions)
 
     @property
+    def fewest_layers(self) -> int:
+        """Of codes that decode: conditional layers expect something of no code too."""
+        return 0 if self.conditioning == "conditional" else 1
+
+    @property
     def codes_per_layer(self) -> int:
         """G directions if conditional, else the D latent dims."""
         return self.num_directions if self.conditioning == "conditional" else self.dim
@@ -199,7 +204,7 @@ def require_codes(config: RFSQConfig, codes: Shaped[Array | np.ndarray, "..."]) 
     """Raises unless codes are integers [..., D, 1 to L] and (outside of a trace) in [0, K)."""
     if not jnp.issubdtype(codes.dtype, jnp.integer):
         raise TypeError(f"codes must be integers, got {codes.dtype}")
-    width, fewest = config.codes_per_layer, 0 if config.conditioning == "conditional" else 1
+    width, fewest = config.codes_per_layer, config.fewest_layers
     shape_fits = codes.ndim >= 2 and codes.shape[-2] == width
     if not (shape_fits and fewest <= codes.shape[-1] <= config.num_layers):
         expected = f"[..., {width}, {fewest} to {config.num_layers}]"

@@ -105,8 +105,7 @@ def decode(
       TypeError: if the codes or num_layers are not integers.
     """
     codes = check_codes(config, codes)
-    fewest = 0 if config.conditioning == "conditional" else 1
-    used = check_num_layers(num_layers, codes.shape[-1], fewest)
+    used = check_num_layers(num_layers, codes.shape[-1], config.fewest_layers)
     needs_side = config.statistics == "per_token"
     if needs_side != (side is not None):
         need = "needs" if needs_side else "does not take"

@@ -8,7 +8,7 @@ and Minnen, "Integer networks for data compression with latent-variable models",
 
 Training sees the very same numbers; gradients pass the rounding unchanged (straight through).
 
-Activations and weights are integers here: 1.0 is 2**5 for the former, 2**8 for the latter. Values,
+Activations and weights are integers here: 1.0 is 2**6 for the former, 2**8 for the latter. Values,
 the numbers that are quantised, are multiples of 2**-16 up to 2**5.
 
 Axes: ... any leading axes · I inputs · O outputs.
@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, Int8, Shaped
 
 ACTIVATION_BITS = 6
 WEIGHT_BITS = 8
@@ -99,6 +99,14 @@ def weights(w: Shaped[Array, "i o"]) -> Float[Array, "i o"]:
     return limited(rounded(w * 2.0**WEIGHT_BITS), largest)
 
 
+def frozen(w: Shaped[Array | np.ndarray, "*j i o"]) -> Int8[Array, "*j i o"]:
+    """`weights` of one map, or of a stack of them, as files hold them."""
+    used = weights
+    for _ in range(w.ndim - 2):
+        used = jax.vmap(used)
+    return used(jnp.asarray(w)).astype(jnp.int8)
+
+
 def linear(
     x: Float[Array, "*n i"], w: Shaped[Array, "i o"], b: Float[Array, " o"]
 ) -> Float[Array, "*n o"]:
@@ -111,7 +119,7 @@ def linear(
     """
     bias = limited(rounded(b * 2.0**SUM_BITS), LARGEST_SUM // 2)
     sums = jnp.matmul(x, weights(w), precision=jax.lax.Precision.HIGHEST)
-    return sums + jnp.broadcast_to(bias, sums.shape)
+    return sums + like(bias, sums)
 
 
 def to_activations(sums: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -89,10 +89,8 @@ def forward(
 
     def layer(carry: tuple[Array, Any], inputs: tuple[Array, Any]) -> tuple[Any, Any]:
         (residual, seen), (index, given) = carry, inputs
-        constants, seen = rule.condition(config, given, context, residual, seen)
-        offset = rule.nearest_offset(config, constants, residual)
+        constants, offset, value, seen = _quantized(config, given, context, residual, seen)
         code = (jax.lax.stop_gradient(offset) + half).astype(jnp.int32)
-        value = rule.value_of(config, constants, offset)
         kept = value if keep is None else jnp.where(index < keep[..., None], value, 0.0)
         return (residual - value, rule.see(seen, kept, offset)), (
             residual,
@@ -100,7 +98,7 @@ def forward(
             rule.reported(constants),
         )
 
-    first, last = _layers(config, state, z.ndim, config.num_layers)
+    first, last = split_layers(config, state, z.ndim, config.num_layers)
     start = (z, rule.nothing_seen(config, z.shape[:-1]))
     inputs = (jnp.arange(config.num_layers), first)
     (_, seen), outputs = jax.lax.scan(layer, start, inputs, unroll=_unroll(config))
@@ -115,7 +113,7 @@ def decode(
 ) -> Float[Array, "*n d"]:
     """What codes, or levels between them, of the first layers add up to; the layer axis first."""
     step = _decoder(config, context)
-    first, last = _layers(config, state, codes.ndim - 1, len(codes))
+    first, last = split_layers(config, state, codes.ndim - 1, len(codes))
     start = rule_of(config).nothing_seen(config, codes.shape[1:-1])
     unroll = _unroll(config)
     seen = jax.lax.scan(lambda *a: (step(*a)[0], None), start, (codes, first), unroll=unroll)[0]
@@ -129,7 +127,7 @@ def decode_prefixes(
     context: Float[Array, "*n c"] | None = None,
 ) -> Float[Array, "m *n d"]:
     """What every prefix of the codes decodes to, from none of them on: L + 1 values."""
-    first, last = _layers(config, state, codes.ndim - 1, len(codes))
+    first, last = split_layers(config, state, codes.ndim - 1, len(codes))
     start = rule_of(config).nothing_seen(config, codes.shape[1:-1])
     seen, values = jax.lax.scan(_decoder(config, context), start, (codes, first))
     return jnp.concatenate([values, _decoded(config, last, context, seen)[None]])
@@ -158,9 +156,7 @@ def prefix_errors(
     def layer(carry: tuple[Array, Any], given: State) -> tuple[Any, Array]:
         own = carry[0]
         residual, seen = jax.tree.map(lambda x: exact.with_gradient(x, discount * x), carry)
-        constants, seen = rule.condition(config, given, context, residual, seen)
-        offset = rule.nearest_offset(config, constants, residual)
-        value = rule.value_of(config, constants, offset)
+        constants, offset, value, seen = _quantized(config, given, context, residual, seen)
         carry = residual - value, rule.see(seen, value, offset)
         return carry, own - rule.reported(constants)
 
@@ -171,6 +167,16 @@ def prefix_errors(
 def layers_last(codes: Int[Array, "l *n g"]) -> Int[Array, "*n g l"]:
     """Moves the layer axis to the end; as a stack it fuses with the scan, a transpose does not."""
     return jnp.stack([*codes], axis=-1)
+
+
+def _quantized(
+    config: RFSQConfig, given: State, context: Any, residual: Array, seen: Any
+) -> tuple[Any, Array, Array, Any]:
+    """One layer's constants, offsets and their values, and what is seen before them."""
+    rule = rule_of(config)
+    constants, seen = rule.condition(config, given, context, residual, seen)
+    offset = rule.nearest_offset(config, constants, residual)
+    return constants, offset, rule.value_of(config, constants, offset), seen
 
 
 def _decoder(config: RFSQConfig, context: Any) -> Any:
@@ -186,7 +192,7 @@ def _decoder(config: RFSQConfig, context: Any) -> Any:
     return layer
 
 
-def _layers(config: RFSQConfig, state: State, rank: int, used: int) -> tuple[Any, Any]:
+def split_layers(config: RFSQConfig, state: State, rank: int, used: int) -> tuple[Any, Any]:
     """The state of the layers that are used, and of the one after them, for vectors of a rank."""
     if config.conditioning == "conditional":
         return jax.tree.map(lambda leaf: leaf[:used], state), jax.tree.map(

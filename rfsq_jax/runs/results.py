@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import math
 import os
 import platform
 import sys
@@ -65,6 +66,15 @@ def read_results(path: Path) -> dict[str, Any]:
     except DamagedError as error:
         advice = "damaged, or of an older rfsq_jax; give the command of its run again"
         raise DamagedError(f"{error}: {advice}") from error
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for what is not known, as JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _versions() -> dict[str, str]:

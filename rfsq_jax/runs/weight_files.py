@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ import numpy as np
 
 from rfsq_jax.runs import swap
 from rfsq_jax.runs.arrays import read_npz
+from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.descriptions import VERSION, read_versioned, write_sealed
 from rfsq_jax.runs.files import primary_folder, read_bounded
 from rfsq_jax.runs.trees import flatten, require_same, unflatten
@@ -128,6 +129,16 @@ def check_shapes(path: Path | str, wanted: dict[str, Any], found: dict[str, Any]
         for tree in (wanted, found)
     )
     require_same(f"{path} does not fit its config", expected, got)
+
+
+def check_frozen(where: str, leaves: dict[str, Any], weights: Sequence[str]) -> None:
+    """Raises a ValueError unless the named weights are int8, as networks in integers keep them.
+
+    All other leaves must be float32.
+    """
+    for name, leaf in leaves.items():
+        kind = jnp.dtype(jnp.int8 if name in weights else jnp.float32)
+        require(leaf.dtype == kind, f"{where}{name}", str(kind), str(leaf.dtype))
 
 
 def _npz(arrays: dict[str, Any]) -> bytes:

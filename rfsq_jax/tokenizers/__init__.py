@@ -7,6 +7,7 @@ step         RFSQ autoencoder of one time step, the reference's
 autoencoder  its networks, as pure functions
 bins, fast   what a user would pick instead
 files        a tokenizer on disk
+rates        error against bits and tokens, of any kind
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import inspect
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -157,13 +157,13 @@ class ActionTokenizer(abc.ABC):
         return tuple(length * math.log2(self.vocab_size) for length in self.prefix_lengths)
 
     def decode_prefix(self, tokens: Any, length: int) -> Float[np.ndarray, "*b t a"]:
-        """Returns the actions of the first `length` ids of tokens in the kind's own shape.
-
-        Raises:
-          ValueError: for another length than those of `prefix_lengths`; as `decode`.
-        """
+        """Decodes the first `length` ids, one of `prefix_lengths`, of tokens in their own shape."""
         require_prefix(length, self.prefix_lengths)
         return self.decode(tokens)
+
+    def each_prefix(self, tokens: Any) -> Iterator[Float[np.ndarray, "b t a"]]:
+        """Yields what `decode_prefix` gives of several chunks for each of `prefix_lengths`."""
+        return (self.decode_prefix(tokens, length) for length in self.prefix_lengths)
 
     def encode(self, actions: Any, check: Check = "warn") -> Any:
         """Returns the tokens, in the kind's own shape, of actions float [B, T, A] or [T, A].

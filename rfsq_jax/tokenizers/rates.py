@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.errors import chunk_errors, pooled
+from rfsq_jax.parallel.batching import BLOCK
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
 
 PRICES = np.geomspace(1e-9, 1e-1, 49)
@@ -78,17 +79,19 @@ def prefix_errors(
     """
     lengths = tokenizer.prefix_lengths
     if lengths:
-        decoded = (tokenizer.decode_prefix(tokens, length) for length in lengths)
+        # Block by block: every prefix of every chunk at once would fill the memory.
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(chunks), BLOCK)]
+        found = [_block_errors(tokenizer, tokens[rows], chunks[rows], space) for rows in blocks]
+        errors = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
         costs = [
             np.broadcast_to(np.asarray(each, np.float64), (len(chunks), len(lengths)))
             for each in (lengths, tokenizer.prefix_bits)
         ]
     else:
-        decoded = iter([(decode or tokenizer.decode)(tokens)])
+        decoded = np.asarray((decode or tokenizer.decode)(tokens))
+        errors = {k: v[:, None] for k, v in chunk_errors(chunks, decoded, space).items()}
         counts = np.array([[len(ids)] for ids in tokens], np.float64)
         costs = [counts, counts * math.log2(tokenizer.vocab_size)]
-    found = [chunk_errors(chunks, np.asarray(each), space) for each in decoded]
-    errors = {name: np.stack([each[name] for each in found], axis=1) for name in found[0]}
     return PrefixErrors(costs[0], costs[1], errors)
 
 
@@ -159,6 +162,13 @@ def ratios(
 def curve_of(points: Sequence[Point]) -> list[tuple[float, float]]:
     """Bits and MSE."""
     return [(point.bits, point.mse) for point in points]
+
+
+def _block_errors(
+    tokenizer: ActionTokenizer, tokens: Any, chunks: Float[np.ndarray, "b t a"], space: ActionSpace
+) -> dict[str, Float[np.ndarray, "b p"]]:
+    found = [chunk_errors(chunks, each, space) for each in tokenizer.each_prefix(tokens)]
+    return {name: np.stack([each[name] for each in found], axis=1) for name in found[0]}
 
 
 def _point(measured: PrefixErrors, chosen: Int[np.ndarray, " b"], setting: float) -> Point:

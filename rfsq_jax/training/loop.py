@@ -7,11 +7,13 @@ too big for that, fed batch by batch (`rfsq_jax.training.feeding`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import jax
@@ -26,7 +28,7 @@ from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed, prefetch
-from rfsq_jax.training.metrics import MetricWriter, Writers
+from rfsq_jax.training.metrics import MetricWriter, Writers, open_writer
 from rfsq_jax.training.state import TrainState
 
 Metrics = dict[str, Array]
@@ -176,6 +178,16 @@ class _Lowest:
         if self.name is None or patience is None or self.state is None:
             return False
         return step - self.step >= patience * self.config.evaluate_every
+
+
+@contextlib.contextmanager
+def recorded(folder: Path, metric: str) -> Iterator[tuple[Checkpoints, MetricWriter]]:
+    """The checkpoints and the curves of the run in a folder, both to go on from the latest step."""
+    with (
+        Checkpoints(folder / "checkpoints", metric) as checkpoints,
+        open_writer(folder, checkpoints.latest_step or 0) as writer,
+    ):
+        yield checkpoints, writer
 
 
 def steps_runner(

@@ -13,9 +13,9 @@ from eval.studies.report_card import tables
 from eval.studies.report_card.candidates import Candidate, fitted
 from eval.studies.report_card.config import TokenizersConfig, fittable
 from eval.studies.report_card.figure import family_styles, one_each
-from eval.tokenizers import main, run, without_nan
+from eval.tokenizers import main, run
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.runs.results import read_results
+from rfsq_jax.runs.results import read_results, without_nan
 from rfsq_jax.tokenizers import tokenizer_class
 from tests.support.commands import refusal
 from tests.support.devices import on_one_device

@@ -4,7 +4,7 @@ A gripper takes one of two commands at every step and seldom switches, so patter
 are nearly all that occur: with at most two there are 58 words over 8 steps, 242 over 16, 994 over
 32. A pattern that the table lacks becomes the word that differs at the fewest steps.
 
-Axes: B chunks · T steps of a chunk · W words.
+Axes: B chunks · T steps of a chunk · P grippers · W words · C = T * P.
 """
 
 from __future__ import annotations
@@ -64,5 +64,10 @@ def decode(ids: Int[np.ndarray, " b"], horizon: int, switches: int) -> Bool[np.n
     return words(horizon, switches)[ids]
 
 
-def _signs(patterns: Bool[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
+def context(patterns: Bool[np.ndarray, "b t p"]) -> Float[np.ndarray, "b c"]:
+    """What networks are told of all grippers: the signs of a chunk's commands in one row."""
+    return _signs(patterns).reshape(len(patterns), -1)
+
+
+def _signs(patterns: Bool[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     return np.where(patterns, np.float32(1), np.float32(-1))

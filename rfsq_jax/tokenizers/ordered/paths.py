@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rfsq_jax.parallel.batching import in_blocks
 from rfsq_jax.rfsq import ConditionalState, RFSQConfig
 from rfsq_jax.tokenizers.ordered import dense, shared
+from rfsq_jax.tokenizers.ordered import grippers as words
 from rfsq_jax.tokenizers.ordered.coefficients import Parts
 from rfsq_jax.tokenizers.ordered.shared import Prior
 from rfsq_jax.tokenizers.ordered.shared_config import NUM_IDS, SharedConfig
@@ -111,10 +112,7 @@ class DensePath:
         return z_hat.reshape(*z_hat.shape[:2], self.frequencies, -1)
 
     def _context(self, grippers: Bool[np.ndarray, "b t p"]) -> Float[np.ndarray, "b c"] | None:
-        if not self.config.context_dim:
-            return None
-        signs = np.where(grippers, np.float32(1), np.float32(-1))
-        return signs.reshape(len(grippers), -1)
+        return words.context(grippers) if self.config.context_dim else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,18 +159,7 @@ class SharedPath:
         return in_blocks(run, ids)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def _encode_shared(
-    config: SharedConfig,
-    params: SharedParams,
-    prior: Prior,
-    z: Float[Array, "b t m"],
-    num_tokens: int,
-) -> tuple[Int[Array, "b n"], Float[Array, "b t m"]]:
-    ids = shared.encode(config, params, prior, z, num_tokens)
-    return ids, shared.decode(config, params, prior, ids)
-
-
+_encode_shared = jax.jit(shared.encode_decoded, static_argnums=(0, 4))
 _decode_shared = jax.jit(shared.decode, static_argnums=0)
 
 

@@ -9,7 +9,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rfsq_jax.rfsq import ConditionalState, RFSQConfig, conditional_start
@@ -17,7 +16,7 @@ from rfsq_jax.rfsq.conditional import Networks
 from rfsq_jax.runs.checks import MAX_DEPTH, require, require_range
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import require_finite
-from rfsq_jax.runs.weight_files import WEIGHTS, check_shapes
+from rfsq_jax.runs.weight_files import WEIGHTS, check_frozen, check_shapes
 from rfsq_jax.tokenizers.ordered import grippers, shared_network
 from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
 from rfsq_jax.tokenizers.ordered.headers import Headers
@@ -98,7 +97,7 @@ def shared_from(config: OrderedConfig, coefficients: Coefficients, arrays: Array
     wanted = {"shared": network._asdict(), "prior": {"mean": prior, "deviation": prior}}
     found = {name: arrays.get(name, {}) for name in wanted}
     _check(wanted, found)
-    _check_types("shared", found["shared"], shared_network.WEIGHT_NAMES)
+    check_frozen(f"{WEIGHTS} shared/", found["shared"], shared_network.WEIGHT_NAMES)
     deviation = np.asarray(found["prior"]["deviation"])
     positive = bool((deviation > 0).all())
     require(positive, f"{WEIGHTS} prior/deviation", "above 0", float(deviation.min(initial=1.0)))
@@ -121,25 +120,20 @@ def dense_from(
     sizes = (horizon * len(coefficients.moving_dims), horizon * len(coefficients.gripper_dims))
     got = (quantizer.dim, quantizer.context_dim)
     require(sizes == got, "dense.dim and dense.context_dim", f"{sizes}", got)
-    state = jax.eval_shape(lambda: conditional_start.plain(quantizer))
+    wanted = jax.eval_shape(lambda: conditional_start.plain(quantizer))
     found = arrays.get("dense", {})
-    _check(state._asdict() | {"networks": state.networks._asdict()}, found)
-    _check_types("dense/networks", found["networks"], conditional_start.WEIGHT_NAMES)
+    _check(wanted._asdict() | {"networks": wanted.networks._asdict()}, found)
+    networks = found["networks"]
+    check_frozen(f"{WEIGHTS} dense/networks/", networks, conditional_start.WEIGHT_NAMES)
     for name in ("residual_unit", "input_unit"):
         unit = np.asarray(found[name])
         fits = unit.dtype == np.int32 and bool((np.abs(unit) <= conditional_start.FARTHEST).all())
         expected = f"int32 within {conditional_start.FARTHEST}"
         require(fits, f"{WEIGHTS} dense/{name}", expected, str(unit.dtype))
-    networks = Networks(**found["networks"])
-    return DensePath(quantizer, ConditionalState(**found | {"networks": networks}), horizon)
+    state = ConditionalState(**found | {"networks": Networks(**networks)})
+    return DensePath(quantizer, state, horizon)
 
 
 def _check(wanted: Arrays, found: Arrays) -> None:
     check_shapes(WEIGHTS, wanted, found)
     require_finite(WEIGHTS, found)
-
-
-def _check_types(path: str, found: Arrays, weights: tuple[str, ...]) -> None:
-    for name, leaf in found.items():
-        kind = jnp.dtype(jnp.int8 if name in weights else jnp.float32)
-        require(leaf.dtype == kind, f"{WEIGHTS} {path}/{name}", str(kind), str(leaf.dtype))

@@ -60,19 +60,32 @@ def encode(
     Raises:
       ValueError: if T is beyond the network's horizon, or z and prior have different shapes.
     """
+    return encode_decoded(config, params, prior, z, num_tokens)[0]
+
+
+def encode_decoded(
+    config: SharedConfig,
+    params: SharedParams,
+    prior: Prior,
+    z: Float[AnyArray, "b t a"],
+    num_tokens: int,
+) -> tuple[Int[Array, "b n"], Float[Array, "b t a"]]:
+    """As `encode`; also returns what `decode` makes of the ids, which the encoder knows anyway."""
     start, ids = _start(config, prior, z.shape)
     target = _padded(config, exact.limited(jnp.asarray(z), network.LARGEST))
     target = network.as_values(target)
 
-    def one(belief: network.Belief, index: Array) -> tuple[network.Belief, Array]:
-        belief = network.refine(config, params, start, belief, index)
+    def one(carry: tuple[network.Belief, Array], index: Array) -> tuple:
+        belief = network.refine(config, params, start, carry[0], index)
         choice = moves.choose(config, ids, belief, start.present)
         residual = target - belief.mean
         token = search.best_token(config, params, ids, belief, choice, residual)
-        return moves.moved(config, params, ids, belief, choice, token), token
+        return (moves.moved(config, params, ids, belief, choice, token), belief.mean), token
 
-    tokens = jax.lax.scan(one, start.belief, jnp.arange(num_tokens))[1]
-    return jnp.moveaxis(tokens, 0, -1)
+    nothing = (start.belief, start.belief.mean)
+    # One more, see `_scan_ids`.
+    (_, mean), tokens = jax.lax.scan(one, nothing, jnp.arange(num_tokens + 1))
+    return jnp.moveaxis(tokens[:-1], 0, -1), jnp.moveaxis(mean, -1, -2)[:, : z.shape[1]]
 
 
 def decode_prefixes(

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from rfsq_jax.runs.checks import require, require_int
 from rfsq_jax.runs.records import parse_record
 from rfsq_jax.runs.trees import require_finite
-from rfsq_jax.runs.weight_files import WEIGHTS, WeightFolders, check_shapes
+from rfsq_jax.runs.weight_files import WEIGHTS, WeightFolders, check_frozen, check_shapes
 from rfsq_jax.tokenizers.ordered import shared_network as network
 from rfsq_jax.tokenizers.ordered.shared_config import HORIZONS, SharedConfig
 from rfsq_jax.tokenizers.ordered.shared_network import SharedParams
@@ -70,7 +69,5 @@ def _read(folder: Path) -> tuple[SharedConfig, SharedParams]:
     wanted: Any = jax.eval_shape(lambda: network.init(config, jax.random.key(0)))
     check_shapes(WEIGHTS, wanted._asdict(), arrays)
     require_finite(f"{path}: {WEIGHTS}", arrays)
-    for name, leaf in arrays.items():
-        kind = jnp.dtype(jnp.int8 if name in network.WEIGHT_NAMES else jnp.float32)
-        require(leaf.dtype == kind, f"{path}: {WEIGHTS} {name}", str(kind), str(leaf.dtype))
+    check_frozen(f"{path}: {WEIGHTS} ", arrays, network.WEIGHT_NAMES)
     return config, SharedParams(**arrays)

@@ -110,16 +110,7 @@ def init(config: SharedConfig, key: jax.Array) -> SharedParams:
 
 def frozen(params: SharedParams) -> SharedParams:
     """The same function with its weights as the integers that they are used as, int8."""
-    changed = {
-        name: exact_weights(jnp.asarray(getattr(params, name))).astype(jnp.int8)
-        for name in WEIGHT_NAMES
-    }
-    return params._replace(**changed)
-
-
-def exact_weights(stack: Float[Array, "*j i o"]) -> Float[Array, "*j i o"]:
-    """`exact.weights` of one map or of a stack of them."""
-    return exact.weights(stack) if stack.ndim == 2 else jax.vmap(exact.weights)(stack)
+    return params._replace(**{name: exact.frozen(getattr(params, name)) for name in WEIGHT_NAMES})
 
 
 def as_values(x: Float[Array, "*n"]) -> Float[Array, "*n"]:

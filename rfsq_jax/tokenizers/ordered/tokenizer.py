@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,12 +164,7 @@ class OrderedTokenizer(ActionTokenizer):
         return ids[0] if single else ids
 
     def __call__(
-        self,
-        actions: Any,
-        check: Check = "warn",
-        *,
-        tolerance: Any = None,
-        beam: int = 1,
+        self, actions: Any, check: Check = "warn", *, tolerance: Any = None, beam: int = 1
     ) -> list[list[int]]:
         """Returns one flat list of ids per chunk, coarse first.
 
@@ -207,9 +202,8 @@ class OrderedTokenizer(ActionTokenizer):
             require_prefix(int(num_tokens), self.prefix_lengths)
         if is_flat_ids(tokens) and len({len(row) for row in tokens}) > 1:
             return self._decode_lists(tokens, num_tokens)
-        ids = np.asarray(check_ids(tokens, self.vocab_size))
-        fits = ids.ndim in (1, 2) and ids.shape[-1] <= self.tokens_per_chunk
-        most = self.tokens_per_chunk
+        ids, most = check_ids(tokens, self.vocab_size), self.tokens_per_chunk
+        fits = ids.ndim in (1, 2) and ids.shape[-1] <= most
         require(fits, "tokens", f"of shape [B, n] or [n] with n at most {most}", ids.shape)
         actions = self._codec.decode(np.atleast_2d(ids)[:, :num_tokens])
         return actions[0] if ids.ndim == 1 else actions
@@ -221,6 +215,12 @@ class OrderedTokenizer(ActionTokenizer):
     def decode_prefixes(self, ids: Int[np.ndarray, "b n"]) -> Float[np.ndarray, "b m t a"]:
         """The actions of every prefix from the headers alone on: N + 1 of each chunk."""
         return self._codec.decode_prefixes(ids)
+
+    def each_prefix(self, tokens: Any) -> Iterator[Float[np.ndarray, "b t a"]]:
+        """Yields as in every kind; all that have the headers come from one pass."""
+        for length in range(len(self._codec.headers.sizes)):
+            yield self.decode(tokens, num_tokens=length)
+        yield from np.moveaxis(self.decode_prefixes(tokens), 1, 0)
 
     def flatten(self, tokens: Int[np.ndarray, "b n"]) -> list[list[int]]:
         """One list of ids per chunk."""

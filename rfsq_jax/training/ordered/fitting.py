@@ -145,9 +145,9 @@ def _split(
 
 def as_rows(parts: Parts) -> Rows:
     """What the dense path is trained on: one vector per chunk, and signs of its grippers."""
-    count = len(parts.coefficients)
-    signs = np.where(parts.grippers, np.float32(1), np.float32(-1))
-    return Rows(parts.coefficients.reshape(count, -1), signs.reshape(count, -1))
+    return Rows(
+        parts.coefficients.reshape(len(parts.coefficients), -1), grippers.context(parts.grippers)
+    )
 
 
 def _error(path: Path, parts: Parts) -> float:

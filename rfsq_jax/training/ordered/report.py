@@ -6,7 +6,6 @@ Axes: B held-out chunks · T steps of a chunk · A action dims · N steps of an 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from jaxtyping import Float
 
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.runs import plots
+from rfsq_jax.runs.results import without_nan
 from rfsq_jax.runs.terminal import format_table
 from rfsq_jax.tokenizers import ActionTokenizer, rates
 from rfsq_jax.tokenizers.bins import BinTokenizer
@@ -87,11 +87,10 @@ def figures(curves: Mapping[str, Curves], name: str) -> dict[str, Any]:
     """All that was measured, for results.json."""
     measured = {key: dataclasses.asdict(each) for key, each in curves.items()}
     # Where FAST takes more bits than our curve reaches, there is no figure.
-    reached = {
-        key: [value if math.isfinite(value) else None for value in values]
-        for key, values in beside_fast(curves, name).items()
+    return {
+        "curves": measured,
+        "fast_error_over_ours": without_nan(beside_fast(curves, name)),
     }
-    return {"curves": measured, "fast_error_over_ours": reached}
 
 
 def table(curves: Mapping[str, Curves], name: str) -> str:

@@ -17,6 +17,7 @@ from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.episodes import Episode, chunk_episodes
 from rfsq_jax.data.synthetic_motion import MotionShape, cosines, motion
 from rfsq_jax.rfsq.layers import AnyArray
+from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
 from rfsq_jax.tokenizers.ordered.shared import SMALLEST_DEVIATION
 
 SHORTEST = 4
@@ -45,10 +46,7 @@ def coefficients(
       ValueError: if no episode has `horizon` steps.
     """
     chunks = chunk_episodes(episodes, horizon, stride)
-    space = ActionSpace.fit(chunks)
-    grippers = [place for _, place in space.spec.slices("gripper")]
-    values = np.delete(space.normalization.normalize(chunks), np.r_[tuple(grippers)], axis=-1)
-    return np.matmul(cosines(horizon), values)
+    return Coefficients(ActionSpace.fit(chunks)).split(chunks).coefficients
 
 
 def batch(

@@ -92,24 +92,28 @@ class SharedTrainingConfig:
 Loss = Callable[[SharedParams, Array, Array], tuple[Array, Metrics]]
 
 
-def train_shared(config: SharedTrainingConfig, **run: Unpack[RunOptions]) -> SharedParams:
-    """Trains on the bundled demonstrations and on synthetic motion; returns frozen parameters.
-
-    Args:
-      config: how.
-      run: see `RunOptions`.
+def load_robots(config: SharedTrainingConfig) -> list[list[Episode]]:
+    """The bundled demonstrations of each suite, which is one robot's data set.
 
     Raises:
       ValueError: if a suite has no bundled demonstrations.
-      FloatingPointError: if the loss becomes NaN or inf.
     """
-    return train(config, [load_bundled(suite) for suite in config.suites], **run)
+    return [load_bundled(suite) for suite in config.suites]
 
 
 def train(
     config: SharedTrainingConfig, robots: list[list[Episode]], **run: Unpack[RunOptions]
 ) -> SharedParams:
-    """Trains on episodes, each list normalised by itself; see `train_shared`."""
+    """Trains on demonstrations and on synthetic motion; returns frozen parameters.
+
+    Args:
+      config: how.
+      robots: episodes, each list normalised by itself.
+      run: see `RunOptions`.
+
+    Raises:
+      FloatingPointError: if the loss becomes NaN or inf.
+    """
     run["mesh"] = mesh = run.get("mesh") or sharding.make_mesh()
     run.setdefault("description", "shared path")
     parts = [split_episodes(episodes) for episodes in robots]

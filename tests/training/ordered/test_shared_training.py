@@ -135,4 +135,4 @@ def test_a_bad_config_is_refused(changes, message):
 def test_unknown_suites_are_refused():
     config = dataclasses.replace(CONFIG, suites=("libero_nowhere",))
     with pytest.raises(ValueError, match="suite must have bundled demonstrations"):
-        trainer.train_shared(config)
+        trainer.load_robots(config)
