@@ -45,6 +45,7 @@ from rfsq_jax.training.heads.distillation import DraftTraining
 from rfsq_jax.training.heads.objective import HeadsLoss
 from rfsq_jax.training.heads.training import AveragedTraining, HeadsTraining, PolicyRun
 from rfsq_jax.training.loop import LoopConfig
+from rfsq_jax.training.ordered.objective import Objective
 from rfsq_jax.training.ordered.run import OrderedRun
 from rfsq_jax.training.ordered.shared_training import SharedTrainingConfig
 from rfsq_jax.training.ordered.training import OrderedTrainingConfig
@@ -149,7 +150,7 @@ ConfigOfParts = (HeadsTraining,)
         (AutoencoderConfig(), "rfsq", RFSQConfig(conditioning="conditional"), "one of none, scale"),
         (OrderedRun(), "held_out", 0.0, r"in \(0, 1\)"),
         (OrderedRun(), "suites", (), "at least one"),
-        (OrderedTrainingConfig(), "discount", -0.1, r"in \[0, 1\]"),
+        (Objective(), "discount", -0.1, r"in \[0, 1\]"),
         (LoopConfig(), "patience", 0, "at least 1"),
         (AutoencoderConfig(), "hidden_dim", 10**9, "at most 65536"),
         (AutoencoderRun(), "held_out", 1.0, r"in \(0, 1\)"),

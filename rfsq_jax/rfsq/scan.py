@@ -71,6 +71,18 @@ class Pass(NamedTuple):
     constants: Any
 
 
+class Prefixes(NamedTuple):
+    """What training looks at.
+
+    Attributes:
+      errors: z minus what every prefix of its codes decodes to, from none of them on.
+      offsets: of the codes from the middle level, with the gradients of what was rounded.
+    """
+
+    errors: Float[Array, "m *n d"]
+    offsets: Float[Array, "l *n g"]
+
+
 def rule_of(config: RFSQConfig) -> Rule:
     """The module that runs a layer."""
     return conditional if config.conditioning == "conditional" else layers
@@ -125,22 +137,32 @@ def decode_prefixes(
     state: State,
     codes: Shaped[Array, "l *n g"],
     context: Float[Array, "*n c"] | None = None,
+    discount: float = 1.0,
 ) -> Float[Array, "m *n d"]:
-    """What every prefix of the codes decodes to, from none of them on: L + 1 values."""
+    """What every prefix of the codes decodes to, from none of them on: L + 1 values.
+
+    Gradients are discounted as in `prefixes`.
+    """
+    step = _decoder(config, context)
+
+    def layer(seen: Any, inputs: tuple[Array, Any]) -> tuple[Any, Array]:
+        return step(_discounted(seen, discount), inputs)
+
     first, last = split_layers(config, state, codes.ndim - 1, len(codes))
     start = rule_of(config).nothing_seen(config, codes.shape[1:-1])
-    seen, values = jax.lax.scan(_decoder(config, context), start, (codes, first))
-    return jnp.concatenate([values, _decoded(config, last, context, seen)[None]])
+    seen, values = jax.lax.scan(layer, start, (codes, first))
+    whole = _decoded(config, last, context, _discounted(seen, discount))
+    return jnp.concatenate([values, whole[None]])
 
 
-def prefix_errors(
+def prefixes(
     config: RFSQConfig,
     state: State,
     z: Float[Array, "*n d"],
     context: Float[Array, "*n c"] | None = None,
     discount: float = 1.0,
-) -> Float[Array, "m *n d"]:
-    """z minus what every prefix of its codes decodes to, L + 1 values, to train conditional layers.
+) -> Prefixes:
+    """Quantises to train conditional layers.
 
     Args:
       config: the quantiser.
@@ -153,20 +175,26 @@ def prefix_errors(
     """
     rule = rule_of(config)
 
-    def layer(carry: tuple[Array, Any], given: State) -> tuple[Any, Array]:
+    def layer(carry: tuple[Array, Any], given: State) -> tuple[Any, tuple[Array, Array]]:
         own = carry[0]
-        residual, seen = jax.tree.map(lambda x: exact.with_gradient(x, discount * x), carry)
+        residual, seen = _discounted(carry, discount)
         constants, offset, value, seen = _quantized(config, given, context, residual, seen)
         carry = residual - value, rule.see(seen, value, offset)
-        return carry, own - rule.reported(constants)
+        return carry, (own - rule.reported(constants), offset)
 
     start = (rule.prepared(z), rule.nothing_seen(config, z.shape[:-1]))
-    return jax.lax.scan(layer, start, state)[1]
+    errors, offsets = jax.lax.scan(layer, start, state)[1]
+    return Prefixes(errors, offsets[:-1])
 
 
 def layers_last(codes: Int[Array, "l *n g"]) -> Int[Array, "*n g l"]:
     """Moves the layer axis to the end; as a stack it fuses with the scan, a transpose does not."""
     return jnp.stack([*codes], axis=-1)
+
+
+def _discounted(carry: Any, discount: float) -> Any:
+    """The same, with so much of the gradient."""
+    return jax.tree.map(lambda x: exact.with_gradient(x, discount * x), carry)
 
 
 def _quantized(

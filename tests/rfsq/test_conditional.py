@@ -116,7 +116,7 @@ def test_every_prefix_decodes_to_the_forward_value_of_its_layers(quantizer):
     for depth in range(chosen.num_layers + 1):
         found = rfsq.decode(chosen, state, codes, depth, context=context)
         np.testing.assert_array_equal(found, prefixes[depth])
-    errors = scan.prefix_errors(chosen, state, z, context)
+    errors = scan.prefixes(chosen, state, z, context).errors
     np.testing.assert_array_equal(errors, np.asarray(exact.as_values(z)) - np.asarray(prefixes))
 
 
@@ -163,7 +163,9 @@ def test_gradients_reach_every_part_and_are_finite():
     z, context = sample(chosen, 64, 0)
 
     def loss(networks, discount):
-        errors = scan.prefix_errors(chosen, state._replace(networks=networks), z, context, discount)
+        errors = scan.prefixes(
+            chosen, state._replace(networks=networks), z, context, discount
+        ).errors
         return jnp.square(errors).mean()
 
     values, slopes = zip(
@@ -185,7 +187,7 @@ def test_without_discount_a_layer_answers_for_the_next_prefix_alone():
     def error_of(depth):
         def loss(networks):
             changed = state._replace(networks=networks)
-            errors = scan.prefix_errors(chosen, changed, z, context, discount=0.0)
+            errors = scan.prefixes(chosen, changed, z, context, discount=0.0).errors
             return jnp.square(errors[depth]).mean()
 
         slope = jax.grad(loss)(state.networks).log_step

@@ -1,9 +1,6 @@
-"""How the dense path of ordered tokens is trained: every prefix counts.
+"""How the dense path of ordered tokens is trained, for an `objective`.
 
-    loss = mean over prefixes of log(mean squared error over the batch)
-so that each layer takes the same share off what the ones before left over.
-
-Axes: N chunks of the training set · B batch · D coefficients · C context · L layers.
+Axes: N chunks of the training set · B batch · D coefficients · C context.
 """
 
 from __future__ import annotations
@@ -19,15 +16,15 @@ from jaxtyping import Array, Float
 
 from rfsq_jax import rfsq
 from rfsq_jax.parallel import sharding
-from rfsq_jax.rfsq import ConditionalState, RFSQConfig, conditional, scan
+from rfsq_jax.rfsq import ConditionalState, RFSQConfig, conditional
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
+from rfsq_jax.training.ordered import objective as terms
+from rfsq_jax.training.ordered.objective import Objective
 from rfsq_jax.training.state import OptimizerConfig, TrainState
 
-BEST_METRIC = "held_out_log_mse"
-SMALLEST_ERROR = 1e-9
-"""Squared, so that the logarithm of a perfect prefix is finite."""
+BEST_METRIC = "held_out_loss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +43,7 @@ class OrderedTrainingConfig:
       hidden_dim: width of the networks.
       num_levels: levels K of a code.
       num_directions: codes G of a layer; a token has K ** G values, at most 4,096.
-      discount: see `rfsq.scan.prefix_errors`.
+      objective: what for.
       optimizer: its learning rates.
       loop: how long.
       batch_size: chunks of a step.
@@ -55,7 +52,7 @@ class OrderedTrainingConfig:
     hidden_dim: int = 128
     num_levels: int = 7
     num_directions: int = 4
-    discount: float = 0.9
+    objective: Objective = Objective()
     optimizer: OptimizerConfig = OptimizerConfig(
         warmup_steps=100, final_fraction=0.01, weight_decay=0.0, second_decay=0.99, clip_norm=10.0
     )
@@ -65,7 +62,6 @@ class OrderedTrainingConfig:
     def __post_init__(self) -> None:
         require_types(self)
         require_positive(self, "batch_size")
-        require(0 <= self.discount <= 1, "discount", "in [0, 1]", self.discount)
         values = self.num_levels**self.num_directions
         require(values <= 4096, "num_levels ** num_directions", "at most 4096", values)
 
@@ -106,9 +102,12 @@ def train(
     start = rfsq.calibrate(quantizer, rows.z, config.loop.seed)
     measured = [jnp.asarray(each) for each in (held_out.z, held_out.context)]
 
+    key = jax.random.key(config.loop.seed)
+
     def evaluate(state: TrainState) -> dict[str, float]:
         found = start._replace(networks=state.params)
-        return {BEST_METRIC: float(_held_out_loss(quantizer, found, *measured))}
+        total, _ = _held_out_loss(config.objective, quantizer, found, *measured, key)
+        return {BEST_METRIC: float(total)}
 
     state = train_on_mesh(
         make_update(config, quantizer, start, mesh),
@@ -129,32 +128,22 @@ def make_update(
     optimizer = config.optimizer.build(config.loop.steps)
     placed = sharding.batch_sharding(mesh)
 
-    def loss(networks: conditional.Networks, z: Array, context: Array) -> Array:
+    def loss(
+        networks: conditional.Networks, z: Array, context: Array, key: jax.Array
+    ) -> tuple[Float[Array, ""], Metrics]:
         state = start._replace(networks=networks)
-        return prefix_loss(quantizer, state, z, context, config.discount)
+        return terms.loss(config.objective, quantizer, state, z, context, key)
 
     def update(
         state: TrainState, data: tuple[Array, Array], key: Array
     ) -> tuple[TrainState, Metrics]:
         rows = jax.random.randint(key, (config.batch_size,), 0, len(data[0]))
         z, context = (jax.lax.with_sharding_constraint(each[rows], placed) for each in data)
-        value, gradients = jax.value_and_grad(loss)(state.params, z, context)
-        return state.updated(gradients, optimizer), {"loss": value}
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (_, metrics), gradients = gradient(state.params, z, context, key)
+        return state.updated(gradients, optimizer), metrics
 
     return update
 
 
-def prefix_loss(
-    quantizer: RFSQConfig,
-    state: ConditionalState,
-    z: Float[Array, "b d"],
-    context: Float[Array, "b c"],
-    discount: float = 1.0,
-) -> Float[Array, ""]:
-    """The mean over prefixes of the logarithm of their mean squared error."""
-    told = context if quantizer.context_dim else None
-    errors = scan.prefix_errors(quantizer, state, z, told, discount)
-    return jnp.mean(jnp.log(jnp.mean(jnp.square(errors), axis=(1, 2)) + SMALLEST_ERROR))
-
-
-_held_out_loss = jax.jit(prefix_loss, static_argnums=0)
+_held_out_loss = jax.jit(terms.loss, static_argnums=(0, 1))

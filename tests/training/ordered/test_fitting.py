@@ -16,7 +16,8 @@ from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
 from rfsq_jax.tokenizers.ordered.tokenizer import OrderedTokenizer
 from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.loop import LoopConfig
-from rfsq_jax.training.ordered import fitting, training
+from rfsq_jax.training.ordered import fitting, objective, training
+from rfsq_jax.training.ordered.objective import Objective
 from rfsq_jax.training.ordered.training import OrderedTrainingConfig
 from tests.support.ordered import LOOP, TRAINING, motion
 
@@ -35,7 +36,8 @@ def train(config, parts, **run):
 
 def loss(quantizer, state, rows):
     z, context = jnp.asarray(rows.z), jnp.asarray(rows.context)
-    return float(training.prefix_loss(quantizer, jax.tree.map(jnp.asarray, state), z, context))
+    state = jax.tree.map(jnp.asarray, state)
+    return float(objective.loss(Objective(), quantizer, state, z, context, jax.random.key(0))[0])
 
 
 def test_little_data_are_served_by_the_shared_path_alone():
@@ -128,7 +130,6 @@ def test_training_stops_when_nothing_gets_better_and_returns_the_best(parts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"discount": 1.5}, "discount"),
         ({"num_levels": 9, "num_directions": 4}, "at most 4096"),
         ({"batch_size": 0}, "batch_size"),
     ],
