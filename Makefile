@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train policy test test-slow fuzz kills lint format types bundle bundle-shared bundle-ordered clean
+.PHONY: train policy test test-slow fuzz kills lint format types bundle bundle-shared bundle-ordered objectives clean
 
 train: $(STAMP)
 	$(BIN)/python -m train.ae --config configs/robust.py
@@ -72,16 +72,24 @@ bundle: train
 	cp -r runs/draft/bundled/policy rfsq_jax/bundled/policies/small
 	cp runs/ae/robust/tokenizer.png runs/heads/bundled_round3/heads.png .github/
 
-# Renews the networks that ordered tokenizers share, and these tokenizers.
-bundle-shared: $(STAMP)
-	for horizon in 8 16 32 64; do \
-		$(BIN)/python -m train.shared --horizon $$horizon --output runs/shared/$$horizon || exit; \
-		rm -rf rfsq_jax/bundled/shared/$$horizon; \
-		cp -r runs/shared/$$horizon/shared rfsq_jax/bundled/shared/$$horizon; \
-	done
+# Renews the networks that ordered tokenizers share: longer chunks take more tokens and more time for
+# a step, and get fewer steps.
+bundle-shared: bundle-shared-8 bundle-shared-16 bundle-shared-32 bundle-shared-64
 
+SHARED_8 := --training.tokens 24 --training.loop.steps 6000
+SHARED_16 := --training.tokens 40 --training.loop.steps 3000
+SHARED_32 := --training.tokens 64 --training.loop.steps 1500 --training.loop.evaluate-every 500
+SHARED_64 := --training.tokens 64 --training.loop.steps 600 --training.loop.evaluate-every 300
+
+bundle-shared-%: $(STAMP)
+	$(BIN)/python -m train.shared --horizon $* $(SHARED_$*) --output runs/shared/$*
+	rm -rf rfsq_jax/bundled/shared/$*
+	cp -r runs/shared/$*/shared rfsq_jax/bundled/shared/$*
+
+# Renews the ordered tokenizers that ship.
 bundle-ordered: train
 	$(BIN)/python -m train.ae --config configs/ordered16.py
+	$(BIN)/python -m train.ae --config configs/ordered_policy.py
 	$(BIN)/python -m train.ae --config configs/universal.py
 	for name in libero-ordered libero-ordered-16 universal; do \
 		rm -rf rfsq_jax/bundled/tokenizers/$$name; \
@@ -90,6 +98,24 @@ bundle-ordered: train
 	cp -r runs/ae/ordered16/tokenizer rfsq_jax/bundled/tokenizers/libero-ordered-16
 	cp -r runs/ae/universal/tokenizer rfsq_jax/bundled/tokenizers/universal
 	cp runs/ae/ordered/tokenizer.png .github/ordered.png
+
+# The table of docs/tokens.md: each term of the objective, trained for a third of the usual steps.
+OBJECTIVE_all :=
+OBJECTIVE_drawn := --training.objective.prefixes drawn
+OBJECTIVE_whole := --training.objective.prefixes whole --training.objective.discount 1
+OBJECTIVE_perturbation := --training.objective.perturbation 0.3
+OBJECTIVE_balance := --training.objective.balance 0.1
+OBJECTIVE_smoothness := --training.objective.smoothness 0.3
+OBJECTIVE_policy := --training.objective.perturbation 0.3 --training.objective.smoothness 0.3
+OBJECTIVES := all drawn whole perturbation balance smoothness policy
+
+objectives: $(addprefix objective-,$(OBJECTIVES))
+	$(BIN)/python -m eval.tokenizers --fit --output runs/objectives \
+		--tokenizers $(addprefix runs/ae/objective/,$(OBJECTIVES))
+
+objective-%: $(STAMP)
+	$(BIN)/python -m train.ae --config configs/ordered.py --training.loop.steps 2000 --beside \
+		--fast-scales $(OBJECTIVE_$*) --output runs/ae/objective/$*
 
 clean:
 	rm -rf $(VENV) runs

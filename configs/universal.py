@@ -1,4 +1,6 @@
-"""Ordered tokens by the shared path alone, which `fit(..., dense=False)` turns to any robot.
+"""Ordered tokens by the shared path alone, for actions of robots that are not known, normalised.
+
+`ActionTokenizer.fit(chunks, kind="ordered", dense=False)` measures a robot's own statistics.
 
 python -m train.ae --config configs/universal.py
 """
@@ -10,4 +12,5 @@ from rfsq_jax.training.ordered.run import OrderedRun
 
 def get_config() -> OrderedRun:
     """Returns the run."""
-    return OrderedRun(dense=False, beside=(), output=Path("runs/ae/universal"))
+    output = Path("runs/ae/universal")
+    return OrderedRun(dense=False, synthetic=True, num_tokens=32, beside=(), output=output)

@@ -82,6 +82,7 @@ CONFIGS: tuple[Any, ...] = (
     LiberoSettings(),
     LoopConfig(),
     LossConfig(),
+    Objective(),
     OpenVLAOptions(),
     OptimizerConfig(),
     OrderedConfig(5, (2,), (0,), 0.1, SharedConfig()),

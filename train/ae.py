@@ -118,6 +118,7 @@ def train_ordered(config: OrderedRun, data: Demonstrations) -> OrderedTokenizer:
             num_tokens=config.num_tokens,
             training=config.training,
             dense=config.dense,
+            synthetic=config.synthetic,
             description=OrderedTokenizer.kind,
             checkpoints=checkpoints,
             writer=writer,

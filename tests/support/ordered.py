@@ -56,7 +56,7 @@ def tokenizer(dense: bool = True, spec: ActionSpec = LIBERO, horizon: int = 8) -
     parts, held_out = coefficients.split(chunks[:500]), coefficients.split(chunks[500:])
     shared = fitting.shared_path(parts, 5)
     path = fitting.dense_path(TRAINING, parts, held_out, 5) if dense else None
-    return fitting.assemble(space, parts, held_out, shared, path)
+    return fitting.assemble(coefficients, parts, held_out, shared, path)
 
 
 def untrained(chunks: np.ndarray, num_tokens: int = 2, hidden_dim: int = 4) -> OrderedTokenizer:
@@ -68,4 +68,6 @@ def untrained(chunks: np.ndarray, num_tokens: int = 2, hidden_dim: int = 4) -> O
     quantizer = OrderedTrainingConfig(hidden_dim=hidden_dim).quantizer(rows, num_tokens)
     state = conditional_start.frozen(rfsq.calibrate(quantizer, rows.z))
     dense = DensePath(quantizer, state, space.horizon)
-    return fitting.assemble(space, parts, parts, fitting.shared_path(parts, num_tokens), dense)
+    return fitting.assemble(
+        coefficients, parts, parts, fitting.shared_path(parts, num_tokens), dense
+    )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eval.studies.report_card.config import STEP_NAMES, TokenizersConfig
+from eval.studies.report_card.config import STEP_NAMES, UNIVERSAL, TokenizersConfig
 from eval.studies.report_card.processor import ProcessorTokenizer, is_processor
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.rfsq import CONDITIONING_NAMES, RFSQConfig
@@ -84,6 +84,8 @@ def fitted(config: TokenizersConfig, chunks: Chunks) -> Iterator[Candidate]:
                 options = {"scale": scale, "vocab_size": config.fast_vocab}
                 options |= {"kind": name, "clip_coefficients": True}
                 yield candidate(f"FAST, scale {scale:g}", "FAST", None, options)
+        elif name == UNIVERSAL:
+            yield candidate(name, name, None, {"kind": "ordered", "dense": False})
         else:
             for seed in config.seeds:
                 options = _training(name, seed, config, chunks.shape[2])

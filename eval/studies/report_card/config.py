@@ -21,11 +21,13 @@ from rfsq_jax.tokenizers import kinds
 
 STEP_NAMES: dict[str, Conditioning] = {name: key for key, name in CONDITIONING_NAMES.items()}
 """Autoencoders of one time step are called by their conditioning."""
+UNIVERSAL = "universal"
+"""Ordered tokens by the shared path alone, which takes statistics but no training."""
 
 
 def fittable() -> tuple[str, ...]:
-    """What `fit` can name: every kind, the kind "step" by its conditionings."""
-    return (*(kind for kind in kinds() if kind != "step"), *STEP_NAMES)
+    """What `fit` can name: every kind, the kind "step" by its conditionings; universal."""
+    return (*(kind for kind in kinds() if kind != "step"), *STEP_NAMES, UNIVERSAL)
 
 
 def usual_fit() -> tuple[str, ...]:
@@ -43,13 +45,14 @@ class TokenizersConfig:
       tokenizers: bundled names, folders of train.ae or `save_pretrained`, and folders of Hugging
         Face processors in FAST's style.
       fit: kinds to fit here to the training part; step autoencoders by their conditioning: naive,
-        scale, robust.
+        scale, robust; "universal" for ordered tokens by the shared path alone.
       data: bundled suites, .npz or .hdf5 files of actions, RLDS folders; taken together.
       output: folder of results.json, the pictures and the tokenizers that were fitted here.
       horizon: steps T of a chunk; several are compared one after the other.
       seeds: of training, one tokenizer each.
       held_out: share of episodes held out.
-      split_seed: decides which; 0 is the split of the bundled tokenizers.
+      fit_episodes: fit to so many of the other episodes only, drawn at random; None for all.
+      split_seed: decides which these are; 0 is the split of the bundled tokenizers.
       fast_scales: coefficients per unit of normalised action, one FAST tokenizer each.
       fast_vocab: ids of each FAST tokenizer.
       num_bins: bins per value.
@@ -68,6 +71,7 @@ class TokenizersConfig:
     horizon: tuple[int, ...] = (HORIZON,)
     seeds: tuple[int, ...] = (0, 1, 2)
     held_out: float = 0.1
+    fit_episodes: int | None = None
     split_seed: int = 0
     fast_scales: tuple[float, ...] = (2.0, 4.0, 10.0, 20.0, 40.0)
     fast_vocab: int = 1024
@@ -99,3 +103,5 @@ class TokenizersConfig:
         low, high = self.compare_bits
         require(0 < low < high, "compare_bits", "above 0 and ascending", self.compare_bits)
         require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
+        if self.fit_episodes is not None:
+            require_positive(self, "fit_episodes")

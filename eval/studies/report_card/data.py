@@ -20,6 +20,7 @@ from rfsq_jax.data.readers.recorded_actions import ActionSequence, read_actions
 from rfsq_jax.data.readers.rlds import BRIDGE, LIBERO, RldsFields, read_rlds
 from rfsq_jax.data.readers.tfds import find_shards
 from rfsq_jax.libero.demonstrations.bundled import bundled_suites, load_bundled
+from rfsq_jax.runs.checks import require
 
 RUN = 50
 """Neighbouring chunks that a sample keeps together, for statistics of chunks one step apart."""
@@ -61,19 +62,29 @@ def load_chunks(
     Raises:
       FileNotFoundError, ValueError: see `load_episodes`; if a part has no episode long enough.
     """
-    episodes = load_episodes(config.data)
-    parts = [
-        [episode_chunks(each.actions, horizon) for each in part]
-        for part in split_episodes(episodes, config.held_out, config.split_seed)
-    ]
+    train, rest = split_episodes(load_episodes(config.data), config.held_out, config.split_seed)
+    train = _drawn(train, config.fit_episodes, config.split_seed)
+    parts = [[episode_chunks(each.actions, horizon) for each in part] for part in (train, rest)]
     for name, part in zip(("training", "held-out"), parts, strict=True):
         if not any(len(chunks) > 1 for chunks in part):
             need = f"a {name} episode of more than {horizon} steps"
             raise ValueError(f"expected {need}, got {len(part)} that are shorter")
-    train = np.concatenate(parts[0])
+    fitted = np.concatenate(parts[0])
     chunks, adjacent = np.concatenate(parts[1]), adjacency([len(part) for part in parts[1]])
-    held_out = HeldOut(chunks, adjacent, ActionSpace.fit(train))
-    return train, _subset(held_out, held_out.sample(config.curve_chunks))
+    held_out = HeldOut(chunks, adjacent, ActionSpace.fit(fitted))
+    return fitted, _subset(held_out, held_out.sample(config.curve_chunks))
+
+
+def _drawn(
+    episodes: list[ActionSequence | Episode], count: int | None, seed: int
+) -> list[ActionSequence | Episode]:
+    """So many of the episodes, in their order."""
+    if count is None:
+        return episodes
+    known = f"1 to {len(episodes)}, the episodes that are not held out"
+    require(count <= len(episodes), "fit_episodes", known, count)
+    places = np.random.default_rng(seed).permutation(len(episodes))[:count]
+    return [episodes[place] for place in np.sort(places)]
 
 
 def load_episodes(names: Sequence[str]) -> list[ActionSequence | Episode]:

@@ -1,6 +1,7 @@
 """Chunks as coefficients: normalised, and an orthonormal cosine transform over time.
 
-Grippers are kept apart: which of their two commands each step holds.
+Grippers of two commands are kept apart: which of the two each step holds. One that also stops
+between them, as recorded openings do, moves like any other dim.
 
 Axes: B chunks · T steps of a chunk = frequencies · A action dims · M dims that move · P grippers.
 """
@@ -14,6 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
+
+BETWEEN = 1e-4
+"""Mean squared distance from the nearer command, normalised, from which on a gripper moves."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,14 +45,25 @@ class Coefficients:
 
     Attributes:
       space: horizon, meaning of the dims, normalisation, range.
+      moving_grippers: gripper dims that are no switches.
     """
 
     space: ActionSpace
+    moving_grippers: tuple[int, ...] = ()
+
+    @classmethod
+    def fit(cls, space: ActionSpace, chunks: Float[np.ndarray, "b t a"]) -> Coefficients:
+        """Finds out which grippers move."""
+        dims = cls(space).gripper_dims
+        values = space.normalization.normalize(chunks)[..., dims].astype(np.float64)
+        off = np.square(np.abs(values) - 1.0).mean(axis=(0, 1))
+        return cls(space, tuple(dims[off > BETWEEN].tolist()))
 
     @functools.cached_property
     def gripper_dims(self) -> Int[np.ndarray, " p"]:
-        """Which dims are grippers."""
-        return np.arange(self.space.action_dim)[self.space.spec.dims("gripper")]
+        """Which dims are grippers of two commands."""
+        dims = np.arange(self.space.action_dim)[self.space.spec.dims("gripper")]
+        return np.setdiff1d(dims, np.array(self.moving_grippers, dims.dtype))
 
     @functools.cached_property
     def moving_dims(self) -> Int[np.ndarray, " m"]:

@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.rfsq import ConditionalState, RFSQConfig, conditional_start
 from rfsq_jax.rfsq.conditional import Networks
+from rfsq_jax.runs.canonical import added
 from rfsq_jax.runs.checks import MAX_DEPTH, require, require_range
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import require_finite
@@ -34,11 +36,12 @@ class OrderedConfig:
 
     Attributes:
       num_tokens: tokens of a chunk besides its headers.
-      switches: the most switches of a word, for each gripper.
+      switches: the most switches of a word, for each gripper of two commands.
       usual: the headers of most chunks: what stands for them where a prefix has none.
       largest_error: of a round trip, in normalised units; what exceeds it is reported.
       shared: network of the shared path.
       dense: quantiser of the dense path; None without one.
+      moving_grippers: gripper dims that are no switches, ascending.
     """
 
     num_tokens: int
@@ -47,6 +50,7 @@ class OrderedConfig:
     largest_error: float
     shared: SharedConfig
     dense: RFSQConfig | None = None
+    moving_grippers: tuple[int, ...] = added(())
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -74,6 +78,22 @@ class OrderedConfig:
         )
         require(fits, "usual", f"one id below each of {headers.sizes}", self.usual)
         return headers
+
+
+def coefficients_of(space: ActionSpace, config: OrderedConfig) -> Coefficients:
+    """What the paths of a tokenizer take.
+
+    Raises:
+      ValueError: if a moving gripper is none, or the words are not one for each other gripper.
+    """
+    all_grippers = np.arange(space.action_dim)[space.spec.dims("gripper")].tolist()
+    moving = list(config.moving_grippers)
+    known = moving == sorted(set(moving) & set(all_grippers))
+    require(known, "moving_grippers", f"some of {all_grippers}, ascending", config.moving_grippers)
+    coefficients = Coefficients(space, config.moving_grippers)
+    count, words = len(coefficients.gripper_dims), len(config.switches)
+    require(words == count, "switches", f"one for each of {count} grippers", words)
+    return coefficients
 
 
 def to_arrays(shared: SharedPath, dense: DensePath | None) -> Arrays:

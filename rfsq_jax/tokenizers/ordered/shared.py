@@ -31,6 +31,8 @@ from rfsq_jax.tokenizers.ordered.shared_network import SharedParams
 
 SMALLEST_DEVIATION = 2.0**-10
 """Of a prior: what a coefficient that never changed gets."""
+USUAL_WEIGHT = 2.0
+"""So many chunks that share no step count as much as what is usual of motion."""
 
 
 class Prior(NamedTuple):
@@ -41,11 +43,20 @@ class Prior(NamedTuple):
 
     @classmethod
     def fit(cls, z: Float[np.ndarray, "n t a"]) -> Prior:
-        """Measures float32 [T, A] on coefficients [N, T, A], N > 0."""
+        """Measures float32 [T, A] on coefficients [N, T, A] of every window of episodes, N > 0."""
         require(len(z) > 0, "z", "at least one chunk", z.shape)
         values = np.asarray(z, np.float64)
-        deviation = np.sqrt(values.var(axis=0) + SMALLEST_DEVIATION**2)
-        return cls(values.mean(axis=0).astype(np.float32), deviation.astype(np.float32))
+        count = len(values) / values.shape[1]
+        usual = usual_deviation(values.shape[1])[:, None]
+        variance = count * values.var(axis=0) + USUAL_WEIGHT * np.square(usual)
+        variance = variance / (count + USUAL_WEIGHT) + SMALLEST_DEVIATION**2
+        mean, deviation = values.mean(axis=0), np.sqrt(variance)
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+
+
+def usual_deviation(horizon: int) -> Float[np.ndarray, " t"]:
+    """Of coefficients of normalised motion, closely: it falls with the frequency."""
+    return 0.42 * np.sqrt(horizon) * np.arange(1, horizon + 1) ** -1.65
 
 
 def encode(

@@ -113,10 +113,14 @@ class SharedConfig:
         return np.array([[self.radices.index(each) for each in grid] for grid in padded], np.int32)
 
     @property
-    def worth(self) -> Int[np.ndarray, "p g"]:
-        """The share of a coefficient's variance that each place of each grid removes, of 2**10."""
-        shares = np.array([1.0 - _distortion(levels) for levels in self.radices])
-        return np.round(shares * 2**10)[self.grid_radices].astype(np.int32)
+    def worth(self) -> Int[np.ndarray, "2 p g"]:
+        """The share of a coefficient's variance that each place of each grid removes, of 2**10.
+
+        Of Gaussians first, then of uniform ones.
+        """
+        levels = np.array(self.radices)
+        left = np.stack([[_distortion(each) for each in self.radices], levels**-2.0])
+        return np.round((1.0 - left) * 2**10)[:, self.grid_radices].astype(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)

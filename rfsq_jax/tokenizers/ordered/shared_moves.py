@@ -18,8 +18,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rfsq_jax.tokenizers.ordered.shared_config import Escapes, SharedConfig
 from rfsq_jax.tokenizers.ordered.shared_network import (
+    CELL,
     LEAST_STEPS,
     MOST_STEPS,
+    TAIL,
+    UNSEEN,
     Belief,
     SharedParams,
     as_values,
@@ -34,11 +37,13 @@ class Choice(NamedTuple):
     Attributes:
       chosen: which coefficient each place is; none where there are too few.
       steps: its log2 deviation.
+      shape: of its distribution.
       radix: the index into `SharedConfig.radices`.
     """
 
     chosen: Bool[Array, "*gn a t"]
     steps: Float[Array, "*gn"]
+    shape: Int[Array, "*gn"]
     radix: Int[Array, "*gn"]
 
 
@@ -74,20 +79,27 @@ def choose(
         keys = jnp.where(here, -1, keys)
         chosen.append(here)
         steps.append(largest[..., 0, 0] // size + LEAST_STEPS)
-    steps = jnp.stack(steps)
+    chosen, steps = jnp.stack(chosen), jnp.stack(steps)
+    shape = jnp.sum(jnp.where(chosen, belief.shape[None], 0.0), axis=(-2, -1)).astype(jnp.int32)
     table = jnp.asarray(config.grid_radices)
-    radix = jnp.moveaxis(table[_best_grid(config, steps)], -1, 0)
-    return Choice(jnp.stack(chosen), steps.astype(jnp.float32), radix)
+    radix = jnp.moveaxis(table[_best_grid(config, steps, shape)], -1, 0)
+    return Choice(chosen, steps.astype(jnp.float32), shape, radix)
 
 
-def _best_grid(config: SharedConfig, steps: Int[Array, "*gn"]) -> Int[Array, "*n"]:
+def _best_grid(
+    config: SharedConfig, steps: Int[Array, "*gn"], shape: Int[Array, "*gn"]
+) -> Int[Array, "*n"]:
     """The grid that removes most variance, in integers; the first of equals."""
     below = jnp.clip(steps[:1] - steps, 0, 63)
     table = np.round(2.0**10 * 2.0 ** (-np.arange(64) / 4)).astype(np.int32)
     variance = jnp.asarray(table)[below]
+    in_cell = shape == CELL
     promised = [
-        sum(int(worth) * each for worth, each in zip(row, variance, strict=True))
-        for row in config.worth
+        sum(
+            jnp.where(cell, int(uniform), int(gaussian)) * each
+            for gaussian, uniform, cell, each in zip(*worth, in_cell, variance, strict=True)
+        )
+        for worth in zip(*config.worth, strict=True)
     ]
     return jnp.argmax(jnp.stack(promised), axis=0)
 
@@ -132,7 +144,7 @@ def level_values(
 
 def step_steps(params: SharedParams, choice: Choice) -> Int[Array, "*gn"]:
     """log2 of the distance between levels, in eighths."""
-    return (choice.steps + jnp.round(params.spread)[choice.radix]).astype(jnp.int32)
+    return (choice.steps + jnp.round(params.spread)[choice.shape, choice.radix]).astype(jnp.int32)
 
 
 def _refined(
@@ -143,15 +155,35 @@ def _refined(
     offsets: Float[Array, "*gn"],
 ) -> Belief:
     half = half_widths(config, choice)
-    is_outer = (jnp.abs(offsets) == half) & (half > 0)
-    after = jnp.where(is_outer, params.outer[choice.radix], params.inner[choice.radix])
-    after = jnp.where(half > 0, jnp.round(after), 0.0)
+    is_outer = is_outermost(config, choice, offsets)
+    after = jnp.where(half > 0, jnp.round(steps_after(params, choice, is_outer)), 0.0)
+    known = jnp.where(is_outer & (choice.shape != CELL), TAIL, CELL)
     # Each coefficient is chosen once at most: the sums only pick.
-    values, changes = (
+    values, changes, shape = (
         jnp.sum(jnp.where(choice.chosen, each[..., None, None], 0.0), axis=0)
-        for each in (level_values(params, choice, offsets), after)
+        for each in (level_values(params, choice, offsets), after, jnp.where(half > 0, known, 0))
     )
-    return Belief(as_values(belief.mean + values), within(belief.steps + changes))
+    return Belief(
+        as_values(belief.mean + values),
+        within(belief.steps + changes),
+        jnp.where(shape > UNSEEN, shape, belief.shape),
+    )
+
+
+def is_outermost(
+    config: SharedConfig, choice: Choice, offsets: Float[Array, "*gn"]
+) -> Bool[Array, "*gn"]:
+    """Which levels are the first or the last of their grid."""
+    half = half_widths(config, choice)
+    return (jnp.abs(offsets) == half) & (half > 0)
+
+
+def steps_after(
+    params: SharedParams, choice: Choice, is_outer: Bool[Array, "*gn"]
+) -> Float[Array, "*gn"]:
+    """What levels change the log2 deviations by."""
+    place = (choice.shape, choice.radix)
+    return jnp.where(is_outer, params.outer[place], params.inner[place])
 
 
 def _escaped(ids: Layout, belief: Belief, escape: Int[Array, "*n"]) -> Belief:
@@ -164,8 +196,10 @@ def _escaped(ids: Layout, belief: Belief, escape: Int[Array, "*n"]) -> Belief:
     value = as_values(scale(steps))
     after = steps + jnp.asarray(np.array(escapes.error_steps, np.int32))[magnitude]
     mean = as_values(belief.mean + jnp.where(negative, -value, value))
-    known = within(after.astype(jnp.float32))
-    return Belief(jnp.where(here, mean, belief.mean), jnp.where(here, known, belief.steps))
+    # The last magnitude stands for all that is beyond it, too.
+    shape = jnp.where(magnitude < escapes.magnitudes - 1, CELL, TAIL).astype(jnp.float32)
+    moved = Belief(mean, within(after.astype(jnp.float32)), jnp.broadcast_to(shape, mean.shape))
+    return jax.tree.map(lambda new, old: jnp.where(here, new, old), moved, belief)
 
 
 def magnitude_steps(

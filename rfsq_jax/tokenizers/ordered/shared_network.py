@@ -1,12 +1,13 @@
 """The shared path's network: refines what is believed of every coefficient, token after token.
 
-A belief is a mean and a log2 deviation per coefficient. One network, the same for every dim, moves
-both; it sees its own dim and the average of the others, so any number of dims in any order will do.
+A belief is a mean and a log2 deviation per coefficient, and what is known of its distribution. One
+network, the same for every dim, moves both; it sees its own dim and the average of the others, so
+any number of dims in any order will do.
 All arithmetic is exact (`rfsq.exact`): means are multiples of 2**-16 below 2**7, deviations are
 integers, eighths of an octave.
 
 Axes: ... any leading axes · A action dims · T frequencies · F features · H hidden · J blocks ·
-R numbers of levels.
+R numbers of levels · K shapes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ MEAN_BITS = 8
 """Binary places of what the network adds to a mean, in deviations."""
 MOST_MEAN = 3.0 * 2**MEAN_BITS
 MOST_CHANGE = 4.0 * OCTAVE
+UNSEEN, TAIL, CELL = 0, 1, 2
+"""What a coefficient's distribution looks like: as the prior's; beyond the outer level of a grid;
+within two levels, where it is nearly uniform, so that the levels of the next grid lie closer."""
+SHAPES = 3
+SHAPE_UNIT = 64.0
 WEIGHT_NAMES = ("w_in", "w_own", "w_others", "w_out")
 """The parameters that are int8 once frozen."""
 POOL_BITS = 13
@@ -43,9 +49,9 @@ class SharedParams(NamedTuple):
       w_in: [F, H], and b_in [H]: of the first linear map.
       w_own: [J, H, H], w_others [J, H, H] and b_block [J, H]: of the residual blocks.
       w_out: [H, 2 T], and b_out [2 T]: what is added to means and log2 deviations.
-      spread: [R], log2 of the distance between levels, over the deviation, in eighths.
-      inner: [R], of the deviation after a level that is no outer one, over that before.
-      outer: [R], of that after an outer level.
+      spread: [K, R], log2 of the distance between levels, over the deviation, in eighths.
+      inner: [K, R], of the deviation after a level that is no outer one, over that before.
+      outer: [K, R], of that after an outer level.
     """
 
     w_in: Shaped[Array, "f h"]
@@ -55,9 +61,9 @@ class SharedParams(NamedTuple):
     b_block: Float[Array, "j h"]
     w_out: Shaped[Array, "h o"]
     b_out: Float[Array, " o"]
-    spread: Float[Array, " r"]
-    inner: Float[Array, " r"]
-    outer: Float[Array, " r"]
+    spread: Float[Array, "k r"]
+    inner: Float[Array, "k r"]
+    outer: Float[Array, "k r"]
 
 
 class Belief(NamedTuple):
@@ -66,10 +72,12 @@ class Belief(NamedTuple):
     Attributes:
       mean: values.
       steps: log2 deviations, integers in float32.
+      shape: UNSEEN, TAIL or CELL, in float32.
     """
 
     mean: Float[Array, "*n a t"]
     steps: Float[Array, "*n a t"]
+    shape: Float[Array, "*n a t"]
 
 
 class Start(NamedTuple):
@@ -81,18 +89,20 @@ class Start(NamedTuple):
 
 def init(config: SharedConfig, key: jax.Array) -> SharedParams:
     """Parameters of a network that changes nothing, with the best grids for Gaussians."""
-    features, hidden, blocks = 4 * config.horizon + 1, config.hidden_dim, config.num_blocks
+    features, hidden, blocks = 5 * config.horizon + 1, config.hidden_dim, config.num_blocks
     keys = jax.random.split(key, 3)
 
     def fresh(key: jax.Array, *shape: int) -> Float[Array, "..."]:
         return jax.random.normal(key, shape) / np.sqrt(shape[-2])
 
     levels = np.array(config.radices[1:])
-    spread = np.log2(2.2 * np.log(levels) ** 0.86 / (levels - 1)) * OCTAVE
+    gaussian = np.log2(2.2 * np.log(levels) ** 0.86 / (levels - 1)) * OCTAVE
+    uniform = np.log2(np.sqrt(12.0) / levels) * OCTAVE
+    spread = np.stack([gaussian, gaussian, uniform])
     after = spread - OCTAVE * np.log2(np.sqrt(12.0))
 
-    def constants(known: np.ndarray) -> Float[Array, " r"]:
-        return jnp.asarray(np.concatenate([[0.0], known]), jnp.float32)
+    def constants(known: np.ndarray) -> Float[Array, "k r"]:
+        return jnp.asarray(np.pad(known, ((0, 0), (1, 0))), jnp.float32)
 
     return SharedParams(
         w_in=fresh(keys[0], features, hidden),
@@ -104,7 +114,7 @@ def init(config: SharedConfig, key: jax.Array) -> SharedParams:
         b_out=jnp.zeros(2 * config.horizon),
         spread=constants(spread),
         inner=constants(after),
-        outer=constants(np.maximum(after, -11.0)),
+        outer=constants(np.concatenate([np.maximum(after[:CELL], -11.0), after[CELL:]])),
     )
 
 
@@ -138,7 +148,9 @@ def started(
     """The belief that a prior is; absent coefficients are zero, and never change."""
     steps = jnp.clip(log_steps(deviation), LEAST_STEPS, MOST_STEPS).astype(jnp.float32)
     belief = Belief(
-        jnp.where(present, as_values(mean), 0.0), jnp.where(present, steps, 1.0 * LEAST_STEPS)
+        jnp.where(present, as_values(mean), 0.0),
+        jnp.where(present, steps, 1.0 * LEAST_STEPS),
+        jnp.full_like(steps, UNSEEN),
     )
     return Start(belief, present)
 
@@ -160,6 +172,7 @@ def refine(
     return Belief(
         jnp.where(start.present, exact.limited(belief.mean + moved, LARGEST), 0.0),
         jnp.where(start.present, within(belief.steps + change), 1.0 * LEAST_STEPS),
+        belief.shape,
     )
 
 
@@ -169,14 +182,15 @@ def within(steps: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 
 def _features(start: Start, belief: Belief, token: Int[Array, ""]) -> Float[Array, "*n a f"]:
-    """Activations: how far the mean has moved, in first deviations and absolutely; deviations."""
+    """Activations: the mean's way so far, in first deviations and absolutely; all else known."""
     moved = belief.mean - start.belief.mean
     octave = jnp.maximum(start.belief.steps.astype(jnp.int32) >> 3, -5)
     relative = exact.rounded(moved * exact.power_of_two(exact.ACTIVATION_BITS - 1 - octave))
     absolute = exact.rounded(moved * 2.0**exact.ACTIVATION_BITS)
     scales = (2.0 * (steps - LEAST_STEPS) - 64.0 for steps in (belief.steps, start.belief.steps))
     count = jnp.broadcast_to((6.0 * token - 64.0).astype(jnp.float32), moved.shape[:-1])[..., None]
-    features = jnp.concatenate([relative, absolute, *scales, count], axis=-1)
+    shape = (belief.shape - TAIL) * SHAPE_UNIT
+    features = jnp.concatenate([relative, absolute, *scales, shape, count], axis=-1)
     return exact.limited(features, exact.LARGEST)
 
 

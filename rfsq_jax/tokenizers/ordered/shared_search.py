@@ -34,7 +34,7 @@ from rfsq_jax.tokenizers.ordered.shared_network import (
 
 POSITION_BITS = 10
 """Binary places of a residual over the power of two below a step, and of the rest of the step."""
-ESCAPE_PRICE = 7
+ESCAPE_PRICE = 12
 """An escape must remove so many quarters of what levels do: they also help the tokens to come."""
 GAIN_BITS = 12
 """Of the largest residual, where squared errors are compared."""
@@ -47,6 +47,7 @@ def best_token(
     belief: Belief,
     choice: Choice,
     residual: Float[Array, "*n a t"],
+    escape_price: int = ESCAPE_PRICE,
 ) -> Int[Array, "*n"]:
     """The id that removes more squared error: the nearest levels, or the best escape."""
     unit = _gain_unit(residual)
@@ -60,7 +61,7 @@ def best_token(
     for offset, radix in zip(offsets.astype(jnp.int32), radices, strict=True):
         token = token + (offset + radix // 2) * place
         place = place * radix
-    return jnp.where(escape_gain > (gain >> 2) * ESCAPE_PRICE, escape, token)
+    return jnp.where(escape_gain > (gain >> 2) * escape_price, escape, token)
 
 
 def nearest(

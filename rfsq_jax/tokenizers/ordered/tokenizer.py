@@ -27,7 +27,6 @@ from rfsq_jax.runs.records import parse_record
 from rfsq_jax.tokenizers.ids import check_ids, is_flat_ids, require_prefix
 from rfsq_jax.tokenizers.ordered import record, round_trip
 from rfsq_jax.tokenizers.ordered.codec import Codec
-from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
 from rfsq_jax.tokenizers.ordered.paths import DensePath, SharedPath
 from rfsq_jax.tokenizers.ordered.record import OrderedConfig
 from rfsq_jax.tokenizers.protocol import ActionTokenizer
@@ -60,7 +59,7 @@ class OrderedTokenizer(ActionTokenizer):
         super().__init__(space)
         self.config, self.shared, self.dense = config, shared, dense
         self._codec = Codec(
-            coefficients=Coefficients(space),
+            coefficients=record.coefficients_of(space, config),
             headers=config.headers(space.horizon),
             paths=(shared,) if dense is None else (dense, shared),
             largest_error=config.largest_error,
@@ -81,7 +80,7 @@ class OrderedTokenizer(ActionTokenizer):
 
         Args:
           space: of the chunks.
-          chunks: float32 [B, T, A]; of an episode's chunks, in order, the last are held out.
+          chunks: float32 [B, T, A], episodes in order; runs of neighbours are held out.
           num_tokens: tokens besides headers; by default some that grow with T and A.
           training: how; by default minutes of it.
           seed: of the training, where no `training` is given.
@@ -99,9 +98,7 @@ class OrderedTokenizer(ActionTokenizer):
     ) -> OrderedTokenizer:
         """The inverse of `config_dict` and `arrays`."""
         sizes = parse_record(OrderedConfig, dict(config), "config")
-        coefficients, found = Coefficients(space), dict(arrays)
-        count, words = len(coefficients.gripper_dims), len(sizes.switches)
-        require(words == count, "switches", f"one for each of {count} grippers", words)
+        coefficients, found = record.coefficients_of(space, sizes), dict(arrays)
         shared = record.shared_from(sizes, coefficients, found)
         return cls(space, sizes, shared, record.dense_from(sizes, coefficients, found))
 
@@ -123,7 +120,7 @@ class OrderedTokenizer(ActionTokenizer):
     def vocab_size(self) -> int:
         """Ids at every place."""
         values = [path.num_values for path in self._codec.paths]
-        return max(*self._codec.headers.sizes, *values)
+        return max([*self._codec.headers.sizes, *values])
 
     @property
     def tokens_per_chunk(self) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Unpack
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.data.action_space import ActionSpace
+from rfsq_jax.data.synthetic_motion import MotionShape, cosines, motion
 from rfsq_jax.rfsq import conditional_start
 from rfsq_jax.rfsq.config import MAX_CONDITIONAL_DIM
 from rfsq_jax.runs.checks import require
@@ -28,6 +30,8 @@ from rfsq_jax.training.ordered import training as trainer
 from rfsq_jax.training.ordered.training import OrderedTrainingConfig, Rows
 
 HELD_OUT = 0.1
+FEWEST_OF_RUN, MOST_RUNS = 20, 50
+"""So many runs of neighbours at most are held out: one for each so many chunks without overlap."""
 FEWEST_CHUNKS = 4_000
 """For a dense path; with fewer its networks, of a million weights, remember instead of learn."""
 MEASURED = 4_000
@@ -45,6 +49,7 @@ def fit(
     training: OrderedTrainingConfig | None = None,
     seed: int = 0,
     dense: bool = True,
+    synthetic: bool = False,
     **run: Unpack[RunOptions],
 ) -> OrderedTokenizer:
     """Fits to chunks in robot units.
@@ -52,11 +57,13 @@ def fit(
     Args:
       space: of the chunks.
       chunks: what is fitted to.
-      held_out: of other episodes; by default the last tenth of the chunks.
+      held_out: of other episodes; by default a tenth of the chunks, in runs of neighbours.
       num_tokens: tokens besides headers; by default `default_tokens`.
       training: of the dense path.
       seed: of that training, where none is given.
       dense: whether to train a dense path if there are chunks enough; else nothing is trained.
+      synthetic: whether the shared path's prior is as much of synthetic motion as of the chunks,
+        for robots that are not known yet.
       run: see `training.loop.RunOptions`.
 
     Raises:
@@ -65,20 +72,20 @@ def fit(
     if training is None:
         loop = dataclasses.replace(OrderedTrainingConfig().loop, seed=seed)
         training = OrderedTrainingConfig(loop=loop)
-    coefficients = Coefficients(space)
-    moving = len(coefficients.moving_dims)
-    require(moving > 0, "actions", "with a dim that is no gripper", space.spec.kinds)
     if held_out is None:
         chunks, held_out = _split(chunks)
+    coefficients = Coefficients.fit(space, chunks)
+    moving = len(coefficients.moving_dims)
+    require(moving > 0, "actions", "with a dim that is no gripper", space.spec.kinds)
     parts, measured = coefficients.split(chunks), coefficients.split(held_out)
     count = num_tokens or default_tokens(space.horizon, moving)
-    shared = shared_path(parts, count)
+    shared = shared_path(with_synthetic(parts) if synthetic else parts, count)
     found = None
     if dense and is_enough(parts):
         found = dense_path(training, parts, measured, count, **run)
         if _error(found, measured) > _error(shared, measured):
             found = None
-    return assemble(space, parts, measured, shared, found)
+    return assemble(coefficients, parts, measured, shared, found)
 
 
 def default_tokens(horizon: int, moving_dims: int) -> int:
@@ -98,6 +105,17 @@ def shared_path(parts: Parts, num_tokens: int) -> SharedPath:
     return SharedPath(config, params, Prior.fit(parts.coefficients), num_tokens)
 
 
+def with_synthetic(parts: Parts) -> Parts:
+    """Some of the chunks, and as many of synthetic motion, without any gripper."""
+    _, horizon, dims = parts.coefficients.shape
+    shape = MotionShape(sets=64, chunks=64, steps=horizon, dims=dims)
+    drawn = np.asarray(motion(shape, jax.random.key(0))).reshape(-1, horizon, dims)
+    made = np.einsum("kt,nta->nka", cosines(horizon), drawn)
+    some = parts.spread(len(made)).coefficients
+    both = np.concatenate([some, made[: len(some)]])
+    return Parts(both, np.zeros((*both.shape[:2], 0), bool))
+
+
 def dense_path(
     training: OrderedTrainingConfig,
     parts: Parts,
@@ -113,7 +131,11 @@ def dense_path(
 
 
 def assemble(
-    space: ActionSpace, parts: Parts, held_out: Parts, shared: SharedPath, dense: DensePath | None
+    coefficients: Coefficients,
+    parts: Parts,
+    held_out: Parts,
+    shared: SharedPath,
+    dense: DensePath | None,
 ) -> OrderedTokenizer:
     """Joins paths with words for the grippers, and finds out how large errors usually are."""
     # The shared path saw none of the chunks, so that all of them are a fair measure.
@@ -126,7 +148,9 @@ def assemble(
         largest_error=REPORTED * largest,
         shared=shared.config,
         dense=None if dense is None else dense.config,
+        moving_grippers=coefficients.moving_grippers,
     )
+    space = coefficients.space
     headers = config.headers(space.horizon).encode(
         parts.grippers, np.zeros(len(parts.grippers), np.int32)
     )
@@ -137,10 +161,16 @@ def assemble(
 def _split(
     chunks: Float[np.ndarray, "b t a"],
 ) -> tuple[Float[np.ndarray, "m t a"], Float[np.ndarray, "h t a"]]:
-    """The last tenth is held out; chunks that overlap with it are left out of both."""
-    count = max(1, round(HELD_OUT * len(chunks)))
-    kept = max(1, len(chunks) - count - chunks.shape[1])
-    return chunks[:kept], chunks[-count:]
+    """Holds out runs of neighbours, spread over all; what overlaps with them is in neither part."""
+    count, horizon = chunks.shape[:2]
+    runs = int(np.clip(count // (FEWEST_OF_RUN * horizon), 1, MOST_RUNS))
+    size = max(1, round(HELD_OUT * count / runs))
+    ends = np.linspace(count / runs, count, runs).round().astype(np.int64)
+    held_out = np.zeros(count, bool)
+    held_out[(ends[:, None] - 1 - np.arange(size)).ravel()] = True
+    near = np.convolve(held_out, np.ones(2 * horizon - 1))[horizon - 1 :][:count] > 0.5
+    near[:1] &= not near.all()
+    return chunks[~near], chunks[held_out]
 
 
 def as_rows(parts: Parts) -> Rows:

@@ -21,6 +21,7 @@ class OrderedRun:
       horizon: steps of a chunk.
       num_tokens: tokens of a chunk besides the gripper's; None for some that grow with the horizon.
       dense: whether a dense path is trained; else the shared one has it all.
+      synthetic: whether synthetic motion counts for the shared path's statistics, too.
       held_out: share of the episodes of each task that is only measured on.
       beside: names and folders of tokenizers that are shown beside it, where they are.
       fast_scales: of the FAST tokenizers beside it.
@@ -32,6 +33,7 @@ class OrderedRun:
     horizon: int = HORIZON
     num_tokens: int | None = None
     dense: bool = True
+    synthetic: bool = False
     held_out: float = 0.1
     beside: tuple[tuple[str, str], ...] = (
         ("naive", "runs/ae/robust/naive/tokenizer"),

@@ -11,6 +11,7 @@ import pytest
 from rfsq_jax.data.synthetic_motion import MotionShape, cosines, motion
 from rfsq_jax.parallel import sharding
 from rfsq_jax.tokenizers.ordered import shared, shared_files
+from rfsq_jax.tokenizers.ordered import shared_moves as moves
 from rfsq_jax.tokenizers.ordered import shared_network as network
 from rfsq_jax.tokenizers.ordered.shared import Prior
 from rfsq_jax.tokenizers.ordered.shared_config import HORIZONS, NUM_IDS, Escapes, SharedConfig
@@ -161,7 +162,9 @@ def test_the_network_does_not_care_for_the_order_of_dims(prior, z):
     order = np.array([3, 0, 4, 1, 2])
     start, _ = shared._start(CONFIG, prior, z.shape)
     target = jnp.swapaxes(jnp.asarray(z), 1, 2)
-    seen = network.Belief(network.as_values(target), start.belief.steps - 7.0)
+    seen = network.Belief(
+        network.as_values(target), start.belief.steps - 7.0, jnp.round(jnp.abs(target) % 2)
+    )
     turned, turned_seen = jax.tree.map(lambda leaf: leaf[:, order], (start, seen))
     refined = network.refine(CONFIG, PARAMS, start, seen, jnp.asarray(3))
     found = network.refine(CONFIG, PARAMS, turned, turned_seen, jnp.asarray(3))
@@ -179,6 +182,25 @@ def test_the_order_of_dims_changes_errors_by_ties_only(z, prior, values):
         np.square(each - z).mean((1, 2, 3)) for each in (values, found[..., np.argsort(order)])
     )
     np.testing.assert_allclose(second, first, rtol=0.3)
+
+
+def test_what_is_known_of_a_coefficient_follows_from_its_levels(prior):
+    start, ids = shared._start(CONFIG, prior, (1, 8, 5))
+    choice = moves.choose(CONFIG, ids, start.belief, start.present)
+    half = np.asarray(moves.half_widths(CONFIG, choice))[:, 0]
+    radices = 2 * half.astype(int) + 1
+    places = np.concatenate([[1], np.cumprod(radices)[:-1]])
+    middle, outer = (np.array([int(places @ levels)]) for levels in (half, radices - 1))
+    for token, expected in ((middle, network.CELL), (outer, network.TAIL)):
+        after = moves.moved(CONFIG, PARAMS, ids, start.belief, choice, jnp.asarray(token))
+        refined = np.asarray(choice.chosen[half > 0]).any(axis=0)
+        shape = np.asarray(after.shape)
+        assert (shape[refined] == expected).all()
+        assert (shape[~refined] == network.UNSEEN).all()
+    inside = start.belief._replace(shape=jnp.full_like(start.belief.shape, network.CELL))
+    chosen = moves.choose(CONFIG, ids, inside, start.present)
+    after = moves.moved(CONFIG, PARAMS, ids, inside, chosen, jnp.asarray(outer))
+    assert (np.asarray(after.shape) == network.CELL).all()
 
 
 def test_a_shorter_chunk_uses_the_network_of_a_longer_one():

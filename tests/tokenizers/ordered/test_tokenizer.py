@@ -194,6 +194,21 @@ def test_any_robot(name):
     assert np.isfinite(fitted.decode(random)).all()
 
 
+def test_a_gripper_that_stops_between_its_commands_moves_like_any_dim(tmp_path):
+    chunks = motion(LIBERO, 8, 200)
+    rng = np.random.default_rng(0)
+    chunks[..., 6] *= rng.uniform(0.2, 1.0, (200, 1)).astype(np.float32)
+    fitted = ActionTokenizer.fit(chunks, kind="ordered", num_tokens=12, dense=False)
+    assert isinstance(fitted, OrderedTokenizer)
+    assert fitted.config.moving_grippers == (6,)
+    assert fitted.config.switches == ()
+    ids = fitted.encode(chunks)
+    assert np.abs(fitted.decode(ids) - chunks)[..., 6].mean() < 0.05
+    fitted.save_pretrained(tmp_path / "ordered")
+    loaded = ActionTokenizer.from_pretrained(tmp_path / "ordered")
+    np.testing.assert_array_equal(loaded.decode(ids), fitted.decode(ids))
+
+
 def test_it_saves_and_loads_to_the_same_ids_and_bits(ordered, chunks, tmp_path):
     ordered.save_pretrained(tmp_path / "ordered")
     loaded = ActionTokenizer.from_pretrained(tmp_path / "ordered")
@@ -213,6 +228,7 @@ def test_a_file_whose_sizes_do_not_fit_is_refused_by_name(tmp_path):
         "num_layers": config | {"num_tokens": 4},
         "usual": config | {"usual": [500]},
         "switches": config | {"switches": []},
+        "moving_grippers": config | {"moving_grippers": [0]},
         "conditioning": config | {"dense": config["dense"] | {"conditioning": "none"}},
         "largest_error": config | {"largest_error": 0.0},
         "does not fit": config | {"shared": config["shared"] | {"hidden_dim": 3}},

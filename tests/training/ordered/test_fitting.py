@@ -49,6 +49,18 @@ def test_little_data_are_served_by_the_shared_path_alone():
     assert error < 0.1 * chunks.var()
 
 
+def test_synthetic_motion_widens_what_the_shared_path_expects():
+    chunks = 0.1 * motion(LIBERO, 8, 60)
+    chunks[..., :6] += np.linspace(-1, 1, 8)[:, None]
+    space = ActionSpace.fit(chunks, LIBERO)
+    own, both = (
+        fitting.fit(space, chunks, num_tokens=6, dense=False, synthetic=which).shared.prior
+        for which in (False, True)
+    )
+    assert both.deviation.shape == own.deviation.shape
+    assert (both.deviation[2:] > own.deviation[2:]).mean() > 0.8
+
+
 def test_much_data_get_the_dense_path_if_it_errs_less(monkeypatch):
     monkeypatch.setattr(fitting, "FEWEST_CHUNKS", 500)
     chunks = motion(LIBERO, 8, 600)
@@ -64,12 +76,24 @@ def test_much_data_get_the_dense_path_if_it_errs_less(monkeypatch):
         assert fitting._error(fitted.dense, held_out) <= shared
 
 
-def test_held_out_chunks_share_no_step_with_the_others():
-    steps = np.arange(40, dtype=np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(steps, 8)[..., None]
+@pytest.mark.parametrize(("steps", "count"), [(40, 3), (9, 1), (2000, 200)])
+def test_held_out_chunks_share_no_step_with_the_others(steps, count):
+    values = np.arange(steps, dtype=np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(values, 8)[..., None]
     kept, held_out = fitting._split(windows)
-    assert not set(kept.ravel()) & set(held_out.ravel())
-    assert len(held_out) == 3
+    assert len(kept) > 0
+    assert abs(len(held_out) - count) <= 0.05 * count
+    if steps > 20:
+        assert not set(kept.ravel()) & set(held_out.ravel())
+
+
+def test_what_is_held_out_is_spread_over_all_chunks():
+    windows = np.repeat(np.arange(8000, dtype=np.float32)[:, None], 8, axis=1)[..., None]
+    kept, held_out = fitting._split(windows)
+    for part in (kept, held_out):
+        counts = np.histogram(part[:, 0, 0], bins=10, range=(0, 8000))[0]
+        assert counts.min() > 0.9 * counts.mean()
+    assert len(held_out) == 800
 
 
 def test_training_improves_on_the_start(parts):

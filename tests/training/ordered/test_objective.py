@@ -33,7 +33,8 @@ def sample():
 
 
 def measured(chosen, sample, key=KEY):
-    return objective.loss(chosen, QUANTIZER, *sample, key)
+    state, z, context = sample
+    return objective.loss(chosen, QUANTIZER, state, z, context, key)
 
 
 def test_by_default_it_is_the_mean_log_error_of_all_prefixes(sample):
@@ -91,7 +92,7 @@ def test_like_codes_are_smooth_and_unrelated_ones_are_not():
 @pytest.mark.parametrize("name", ["perturbation", "balance", "smoothness"])
 def test_a_term_with_a_weight_is_added_and_falls_when_it_is_followed(sample, name):
     state, z, context = sample
-    chosen = Objective(**{name: 5.0})
+    chosen = dataclasses.replace(Objective(), **{name: 5.0})
     total, metrics = measured(chosen, sample)
     assert float(total) == pytest.approx(float(metrics["prefixes"] + 5.0 * metrics[name]), rel=1e-5)
     alone = dataclasses.replace(chosen, **{name: 1.0})

@@ -17,7 +17,7 @@ from rfsq_jax.training.ordered import shared_training as trainer
 from rfsq_jax.training.ordered.shared_training import SharedTrainingConfig
 
 CONFIG = SharedTrainingConfig(
-    model=SharedConfig(horizon=8, hidden_dim=16, num_blocks=1),
+    model=SharedConfig(horizon=8, hidden_dim=16, num_blocks=1, grids=((9, 5, 3), (5, 5, 5))),
     loop=LoopConfig(steps=8, steps_per_call=2, evaluate_every=4),
     sets=8,
     measured=8,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,18 @@ def test_held_out_chunks_are_of_other_episodes(actions_file, horizon):
         held_out.chunks[:-1], held_out.chunks[1:], held_out.adjacent, strict=True
     ):
         assert np.array_equal(one[1:], other[:-1]) == near or horizon == 1
+
+
+def test_a_few_episodes_are_fitted_to_and_the_same_ones_held_out(actions_file):
+    config = TokenizersConfig(data=(str(actions_file),), held_out=0.3)
+    train, held_out = load_chunks(config, 8)
+    few, same = load_chunks(dataclasses.replace(config, fit_episodes=2), 8)
+    whole = {chunk.tobytes() for chunk in train}
+    assert 0 < len(few) < len(train)
+    assert all(chunk.tobytes() in whole for chunk in few)
+    np.testing.assert_array_equal(same.chunks, held_out.chunks)
+    with pytest.raises(ValueError, match="fit_episodes must be 1 to"):
+        load_chunks(dataclasses.replace(config, fit_episodes=1000), 8)
 
 
 def test_at_most_so_many_chunks_are_measured(actions_file):
