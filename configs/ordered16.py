@@ -15,4 +15,4 @@ def get_config() -> OrderedRun:
     loop = LoopConfig(steps=3_000, steps_per_call=100, evaluate_every=500, patience=4)
     training = OrderedTrainingConfig(loop=loop)
     output = Path("runs/ae/ordered16")
-    return OrderedRun(training=training, horizon=16, num_tokens=24, beside=(), output=output)
+    return OrderedRun(training=training, horizon=16, num_tokens=40, beside=(), output=output)
