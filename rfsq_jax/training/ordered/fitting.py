@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rfsq_jax.data.action_space import ActionSpace
-from rfsq_jax.data.synthetic_motion import MotionShape, cosines, motion
+from rfsq_jax.data.synthetic_motion import MotionShape
 from rfsq_jax.rfsq import conditional_start
 from rfsq_jax.rfsq.config import MAX_CONDITIONAL_DIM
 from rfsq_jax.runs.checks import require
@@ -26,6 +26,7 @@ from rfsq_jax.tokenizers.ordered.shared import Prior
 from rfsq_jax.tokenizers.ordered.shared_files import load_shared
 from rfsq_jax.tokenizers.ordered.tokenizer import OrderedTokenizer
 from rfsq_jax.training.loop import RunOptions
+from rfsq_jax.training.ordered import shared_sets
 from rfsq_jax.training.ordered import training as trainer
 from rfsq_jax.training.ordered.training import OrderedTrainingConfig, Rows
 
@@ -109,8 +110,7 @@ def with_synthetic(parts: Parts) -> Parts:
     """Some of the chunks, and as many of synthetic motion, without any gripper."""
     _, horizon, dims = parts.coefficients.shape
     shape = MotionShape(sets=64, chunks=64, steps=horizon, dims=dims)
-    drawn = np.asarray(motion(shape, jax.random.key(0))).reshape(-1, horizon, dims)
-    made = np.einsum("kt,nta->nka", cosines(horizon), drawn)
+    made = np.asarray(shared_sets.synthetic(shape, jax.random.key(0))).reshape(-1, horizon, dims)
     some = parts.spread(len(made)).coefficients
     both = np.concatenate([some, made[: len(some)]])
     return Parts(both, np.zeros((*both.shape[:2], 0), bool))

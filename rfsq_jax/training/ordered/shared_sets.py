@@ -49,13 +49,17 @@ def coefficients(
     return Coefficients(ActionSpace.fit(chunks)).split(chunks).coefficients
 
 
+def synthetic(shape: MotionShape, key: jax.Array) -> Float[Array, "s n t a"]:
+    """Cosine coefficients of data sets of synthetic motion."""
+    return jnp.einsum("kt,snta->snka", jnp.asarray(cosines(shape.steps)), motion(shape, key))
+
+
 def batch(
     shape: MotionShape, trained: int, bundled: Float[AnyArray, "m t d"], key: jax.Array
 ) -> Batch:
     """Draws data sets, and the first `trained` chunks of each with the prior of all."""
     keys = iter(jax.random.split(key, 10))
-    made = motion(shape, next(keys))
-    made = jnp.einsum("kt,snta->snka", jnp.asarray(cosines(shape.steps)), made)
+    made = synthetic(shape, next(keys))
     kind = jax.random.uniform(next(keys), (shape.sets, 1, 1, shape.dims))
     of_set = jax.random.uniform(next(keys), (shape.sets, 1, 1, 1))
     is_bundled = (of_set < BUNDLED) & ((kind < 0.5) | (of_set < BUNDLED / 2))
