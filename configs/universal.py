@@ -13,4 +13,4 @@ from rfsq_jax.training.ordered.run import OrderedRun
 def get_config() -> OrderedRun:
     """Returns the run."""
     output = Path("runs/ae/universal")
-    return OrderedRun(dense=False, synthetic=True, num_tokens=32, beside=(), output=output)
+    return OrderedRun(dense=False, synthetic=True, beside=(), output=output)

@@ -56,7 +56,7 @@ def encode(
     constants, seen = conditional.condition(config, last, told, None, kept.seen)
     error = _squared(config, constants, kept.residual - constants.mean)
     best = jnp.argmin(jnp.where(kept.alive, error, jnp.inf), axis=1)[:, None]
-    codes, z_hat = _pick((kept.codes, conditional.expected(constants, seen)), best)
+    codes, z_hat = pick_rows((kept.codes, conditional.expected(constants, seen)), best)
     return jnp.moveaxis(codes[:, 0], 1, 0), z_hat[:, 0]
 
 
@@ -82,10 +82,10 @@ def _continued(
     error = jnp.where(legal & kept.alive[..., None], error, jnp.inf)
     score, place = jax.lax.top_k(-error.reshape(len(error), -1), beam)
     parent, move = place // len(moves), place % len(moves)
-    seen, codes, nearest = _pick((seen, kept.codes, nearest), parent)
+    seen, codes, nearest = pick_rows((seen, kept.codes, nearest), parent)
     offset = jnp.clip(nearest + moves[move], -half, half)
     value, left = (
-        _pick(leaf.reshape(len(leaf), -1, leaf.shape[-1]), place) for leaf in (values, residual)
+        pick_rows(leaf.reshape(len(leaf), -1, leaf.shape[-1]), place) for leaf in (values, residual)
     )
     code = (offset + half).astype(jnp.int32)
     return Kept(
@@ -111,6 +111,6 @@ def _squared(
     return jnp.sum(coarse * coarse, axis=-1)
 
 
-def _pick(tree: Any, index: Int[Array, "b v"]) -> Any:
+def pick_rows(tree: Any, index: Int[Array, "b v"]) -> Any:
     """Takes rows along the second axis of every leaf."""
     return jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, index), tree)

@@ -137,10 +137,10 @@ class SharedPath:
         return NUM_IDS
 
     def encode(self, parts: Parts, beam: int = 1) -> Encoded:
-        """Levels or an escape, whichever gains more; greedy whatever the beam."""
+        """Levels or an escape, whichever gains more."""
 
         def run(z: np.ndarray) -> tuple[Array, Array]:
-            return _encode_shared(self.config, self.params, self.prior, z, self.num_tokens)
+            return _encode_shared(self.config, self.params, self.prior, z, self.num_tokens, beam)
 
         return Encoded(*in_blocks(run, parts.coefficients))
 
@@ -159,7 +159,7 @@ class SharedPath:
         return in_blocks(run, ids)
 
 
-_encode_shared = jax.jit(shared.encode_decoded, static_argnums=(0, 4))
+_encode_shared = jax.jit(shared.encode_decoded, static_argnums=(0, 4, 5))
 _decode_shared = jax.jit(shared.decode, static_argnums=0)
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 from rfsq_jax.rfsq import exact
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require
+from rfsq_jax.tokenizers.ordered import shared_beam
 from rfsq_jax.tokenizers.ordered import shared_moves as moves
 from rfsq_jax.tokenizers.ordered import shared_network as network
 from rfsq_jax.tokenizers.ordered import shared_search as search
@@ -80,11 +81,18 @@ def encode_decoded(
     prior: Prior,
     z: Float[AnyArray, "b t a"],
     num_tokens: int,
+    beam: int = 1,
 ) -> tuple[Int[Array, "b n"], Float[Array, "b t a"]]:
-    """As `encode`; also returns what `decode` makes of the ids, which the encoder knows anyway."""
+    """As `encode`; also returns what `decode` makes of the ids, which the encoder knows anyway.
+
+    With a `beam` above 1, so many sequences are kept in a search (`shared_beam`).
+    """
     start, ids = _start(config, prior, z.shape)
     target = _padded(config, exact.limited(jnp.asarray(z), network.LARGEST))
     target = network.as_values(target)
+    if beam > 1:
+        found, mean = shared_beam.encode(config, params, start, ids, target, num_tokens, beam)
+        return found, jnp.moveaxis(mean, -1, -2)[:, : z.shape[1]]
 
     def one(carry: tuple[network.Belief, Array], index: Array) -> tuple:
         belief = network.refine(config, params, start, carry[0], index)

@@ -68,8 +68,8 @@ class SharedConfig:
     """
 
     horizon: int = 8
-    hidden_dim: int = 64
-    num_blocks: int = 2
+    hidden_dim: int = 128
+    num_blocks: int = 3
     grids: tuple[tuple[int, ...], ...] = GRIDS
 
     @classmethod

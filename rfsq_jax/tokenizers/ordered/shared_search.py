@@ -2,11 +2,13 @@
 
 Everything is counted in integers, so that every program takes the same.
 
-Axes: ... any leading axes · A action dims · T frequencies · *gn the G coefficients of a grid
-before any leading axes.
+Axes: ... any leading axes · A action dims · T frequencies · V ids · *gn the G coefficients of a
+grid before any leading axes.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +40,8 @@ ESCAPE_PRICE = 12
 """An escape must remove so many quarters of what levels do: they also help the tokens to come."""
 GAIN_BITS = 12
 """Of the largest residual, where squared errors are compared."""
+NO_GAIN = -(2**30)
+"""Of an id that does not exist."""
 
 
 def best_token(
@@ -50,18 +54,72 @@ def best_token(
     escape_price: int = ESCAPE_PRICE,
 ) -> Int[Array, "*n"]:
     """The id that removes more squared error: the nearest levels, or the best escape."""
-    unit = _gain_unit(residual)
-    picked = jnp.sum(jnp.where(choice.chosen, residual, 0.0), axis=(-2, -1))
-    offsets = nearest(config, params, choice, picked)
-    values = level_values(params, choice, offsets)
-    gain = jnp.sum(_gain(picked, values, unit[None]), axis=0)
+    unit = gain_unit(residual)
+    levels = _nearest_levels(config, params, choice, residual, unit)
+    gain = jnp.sum(levels.gains[0], axis=0)
     escape, escape_gain = _best_escape(config, ids, belief, residual, unit[..., None, None])
+    return jnp.where(escape_gain > (gain >> 2) * escape_price, escape, levels.token)
+
+
+def continuations(
+    config: SharedConfig,
+    params: SharedParams,
+    ids: Layout,
+    belief: Belief,
+    choice: Choice,
+    residual: Float[Array, "*n a t"],
+    unit: Float[Array, "*n"],
+) -> tuple[Int[Array, "*n v"], Int[Array, "*n v"]]:
+    """Several ids that may come next, and what they gain; `NO_GAIN` where one is none.
+
+    The nearest levels, those one level up or down in one place, and the best escape, whose gain
+    counts by `ESCAPE_PRICE`, as it does where one token is chosen.
+    """
+    levels = _nearest_levels(config, params, choice, residual, unit)
+    here, *beside = levels.gains
+    gain = jnp.sum(here, axis=0)
+    tokens, gains = [levels.token[None]], [gain[None]]
+    for sign, there in zip((1, -1), beside, strict=True):
+        tokens.append(levels.token[None] + sign * levels.place)
+        gains.append(jnp.where(there == NO_GAIN, NO_GAIN, gain[None] - here + there))
+    escape, escape_gain = _best_escape(config, ids, belief, residual, unit[..., None, None])
+    tokens.append(escape[None])
+    gains.append(jnp.where(escape_gain < 0, NO_GAIN, 4 * (escape_gain // ESCAPE_PRICE))[None])
+    return tuple(jnp.moveaxis(jnp.concatenate(each), 0, -1) for each in (tokens, gains))
+
+
+class _Levels(NamedTuple):
+    """The nearest levels of a grid.
+
+    Attributes:
+      token: their id.
+      place: by what an id grows with one level, in each place.
+      gains: of the nearest levels, and of those one up and one down, `NO_GAIN` beyond the last.
+    """
+
+    token: Int[Array, "*n"]
+    place: Int[Array, "*gn"]
+    gains: tuple[Int[Array, "*gn"], Int[Array, "*gn"], Int[Array, "*gn"]]
+
+
+def _nearest_levels(
+    config: SharedConfig,
+    params: SharedParams,
+    choice: Choice,
+    residual: Float[Array, "*n a t"],
+    unit: Float[Array, "*n"],
+) -> _Levels:
+    picked = jnp.sum(jnp.where(choice.chosen, residual, 0.0), axis=(-2, -1))
+    offsets, half = nearest(config, params, choice, picked), half_widths(config, choice)
+
+    def gain(offset: Float[Array, "*gn"]) -> Int[Array, "*gn"]:
+        found = _gain(picked, level_values(params, choice, offset), unit[None])
+        return jnp.where(jnp.abs(offset) > half, NO_GAIN, found)
+
     radices = jnp.asarray(np.array(config.radices, np.int32))[choice.radix]
-    token, place = jnp.zeros_like(escape), jnp.ones_like(escape)
-    for offset, radix in zip(offsets.astype(jnp.int32), radices, strict=True):
-        token = token + (offset + radix // 2) * place
-        place = place * radix
-    return jnp.where(escape_gain > (gain >> 2) * escape_price, escape, token)
+    place = jnp.cumprod(jnp.concatenate([jnp.ones_like(radices[:1]), radices[:-1]]), axis=0)
+    token = jnp.sum((offsets + half).astype(jnp.int32) * place, axis=0)
+    return _Levels(token, place, (gain(offsets), gain(offsets + 1), gain(offsets - 1)))
 
 
 def nearest(
@@ -100,7 +158,7 @@ def _best_escape(
     return token, best[..., 0, 0]
 
 
-def _gain_unit(residual: Float[Array, "*n a t"]) -> Float[Array, "*n"]:
+def gain_unit(residual: Float[Array, "*n a t"]) -> Float[Array, "*n"]:
     """One over the power of two with which the largest residual has `GAIN_BITS` bits."""
     largest = jnp.maximum(jnp.max(jnp.abs(residual), axis=(-2, -1)), 2.0**-exact.VALUE_BITS)
     return exact.power_of_two(GAIN_BITS - 1 - (log_steps(largest) >> 3))

@@ -79,19 +79,24 @@ def fit(
     moving = len(coefficients.moving_dims)
     require(moving > 0, "actions", "with a dim that is no gripper", space.spec.kinds)
     parts, measured = coefficients.split(chunks), coefficients.split(held_out)
-    count = num_tokens or default_tokens(space.horizon, moving)
+    dense = dense and is_enough(parts)
+    count = num_tokens or default_tokens(space.horizon, moving, dense)
     shared = shared_path(with_synthetic(parts) if synthetic else parts, count)
     found = None
-    if dense and is_enough(parts):
+    if dense:
         found = dense_path(training, parts, measured, count, **run)
         if _error(found, measured) > _error(shared, measured):
             found = None
     return assemble(coefficients, parts, measured, shared, found)
 
 
-def default_tokens(horizon: int, moving_dims: int) -> int:
-    """20 tokens for 8 steps of 6 dims, less than proportionally more for longer chunks."""
-    return min(64, max(4, round(20 * (horizon * moving_dims / 48) ** 0.6)))
+def default_tokens(horizon: int, moving_dims: int, dense: bool = True) -> int:
+    """20 tokens for 8 steps of 6 dims, less than proportionally more for longer chunks.
+
+    Those of the shared path say less, so that it takes 32.
+    """
+    usual = 20 if dense else 32
+    return min(64, max(4, round(usual * (horizon * moving_dims / 48) ** 0.6)))
 
 
 def is_enough(parts: Parts) -> bool:
