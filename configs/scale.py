@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rfsq_jax.rfsq import RFSQConfig
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig
-from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
+from rfsq_jax.training.autoencoder.run import AutoencoderRun
+from rfsq_jax.training.autoencoder.training import TrainingConfig
 
 
 def get_config() -> AutoencoderRun:

@@ -40,7 +40,8 @@ from rfsq_jax.tokenizers.bins import BinConfig
 from rfsq_jax.tokenizers.fast_config import FastConfig, FastOptions
 from rfsq_jax.tokenizers.ordered.record import OrderedConfig
 from rfsq_jax.tokenizers.ordered.shared_config import SharedConfig
-from rfsq_jax.training.autoencoder.training import AutoencoderRun, LossConfig, TrainingConfig
+from rfsq_jax.training.autoencoder.run import AutoencoderRun
+from rfsq_jax.training.autoencoder.training import LossConfig, TrainingConfig
 from rfsq_jax.training.heads.distillation import DraftTraining
 from rfsq_jax.training.heads.objective import HeadsLoss
 from rfsq_jax.training.heads.training import AveragedTraining, HeadsTraining, PolicyRun

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from rfsq_jax.data.action_space import ActionSpace
@@ -20,7 +21,7 @@ from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq import CONDITIONING_NAMES
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_training
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 from rfsq_jax.tokenizers import ActionTokenizer
@@ -28,7 +29,8 @@ from rfsq_jax.tokenizers.ordered.tokenizer import OrderedTokenizer
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.autoencoder import report
 from rfsq_jax.training.autoencoder import training as trainer
-from rfsq_jax.training.autoencoder.training import AutoencoderRun, TrainingConfig
+from rfsq_jax.training.autoencoder.run import AutoencoderRun
+from rfsq_jax.training.autoencoder.training import TrainingConfig
 from rfsq_jax.training.loop import recorded
 from rfsq_jax.training.ordered import fitting
 from rfsq_jax.training.ordered import report as ordered_report
@@ -56,7 +58,9 @@ def load_demonstrations(config: AutoencoderRun | OrderedRun) -> Demonstrations:
     return Demonstrations(*chunks, shown=held_out[0])
 
 
-def train_tokenizer(training: TrainingConfig, folder: Path, data: Demonstrations) -> StepTokenizer:
+def train_tokenizer(
+    training: TrainingConfig, folder: Path, data: Demonstrations, mesh: Mesh
+) -> StepTokenizer:
     """Trains or resumes in `folder` and writes `folder/tokenizer`."""
     space = ActionSpace.fit(data.train)
     train, held_out = map(space.normalization.normalize, (data.train, data.held_out))
@@ -67,6 +71,7 @@ def train_tokenizer(training: TrainingConfig, folder: Path, data: Demonstrations
             train,
             held_out,
             spec=space.spec,
+            mesh=mesh,
             description=name,
             checkpoints=checkpoints,
             writer=writer,
@@ -76,7 +81,7 @@ def train_tokenizer(training: TrainingConfig, folder: Path, data: Demonstrations
     return tokenizer
 
 
-def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, StepTokenizer]:
+def train_all(config: AutoencoderRun, data: Demonstrations, mesh: Mesh) -> dict[str, StepTokenizer]:
     """Trains the baseline, if any, and the tokenizer itself, by name."""
     tokenizers = {}
     if config.against is not None:
@@ -84,8 +89,8 @@ def train_all(config: AutoencoderRun, data: Demonstrations) -> dict[str, StepTok
         quantizer = dataclasses.replace(model.rfsq, conditioning=config.against)
         model = dataclasses.replace(model, rfsq=quantizer)
         training = dataclasses.replace(config.training, model=model)
-        tokenizers[name] = train_tokenizer(training, config.output / name, data)
-    tokenizers[config.name] = train_tokenizer(config.training, config.output, data)
+        tokenizers[name] = train_tokenizer(training, config.output / name, data, mesh)
+    tokenizers[config.name] = train_tokenizer(config.training, config.output, data, mesh)
     return tokenizers
 
 
@@ -107,7 +112,7 @@ def show(
     print_places(config.output, results)
 
 
-def train_ordered(config: OrderedRun, data: Demonstrations) -> OrderedTokenizer:
+def train_ordered(config: OrderedRun, data: Demonstrations, mesh: Mesh) -> OrderedTokenizer:
     """Trains or resumes in the run's folder and writes `tokenizer` there."""
     space = ActionSpace.fit(data.train)
     with recorded(config.output, ordered_trainer.BEST_METRIC) as (checkpoints, writer):
@@ -119,6 +124,7 @@ def train_ordered(config: OrderedRun, data: Demonstrations) -> OrderedTokenizer:
             training=config.training,
             dense=config.dense,
             synthetic=config.synthetic,
+            mesh=mesh,
             description=OrderedTokenizer.kind,
             checkpoints=checkpoints,
             writer=writer,
@@ -158,17 +164,17 @@ def print_places(output: Path, results: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     kinds = (AutoencoderRun, OrderedRun)
-    config = parse_with_file(kinds, argv, command=COMMAND, description=__doc__)
+    config, machines = parse_training(kinds, argv, command=COMMAND, description=__doc__)
     if isinstance(config, AutoencoderRun) and config.against == config.conditioning:
         config = dataclasses.replace(config, against=None)
-    with opened(COMMAND, hold_folder(config.output)):
+    with machines.joined(COMMAND) as mesh, opened(COMMAND, hold_folder(config.output)):
         with user_errors(COMMAND):
             data = load_demonstrations(config)
             claim_folder(config.output, dataclasses.asdict(config))
         if isinstance(config, OrderedRun):
-            show_ordered(config, train_ordered(config, data), data)
+            show_ordered(config, train_ordered(config, data, mesh), data)
         else:
-            show(config, train_all(config, data), data)
+            show(config, train_all(config, data, mesh), data)
     return 0
 
 

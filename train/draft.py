@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
+
 from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.heads import network
 from rfsq_jax.heads.early_exit import MAX_EXCESS
@@ -20,7 +22,7 @@ from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse_training
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import format_table
@@ -56,7 +58,7 @@ class DraftRun(PolicyOptions):
 
 
 def teach(
-    config: DraftRun, parts: PolicyParts, store: FeatureStore
+    config: DraftRun, parts: PolicyParts, store: FeatureStore, mesh: Mesh
 ) -> tuple[PolicyParts, dict[str, Any]]:
     """Trains or resumes in the run's folder; returns the policy and figures before and after."""
     training, tokenizer, estimate = config.training, parts.tokenizer, parts.config.point_estimate
@@ -79,7 +81,9 @@ def teach(
 
     feed = train.feed(training)
     with recorded(config.output, BEST_METRIC) as (checkpoints, writer):
-        params = distill(training, parts, feed, figures, checkpoints=checkpoints, writer=writer)
+        params = distill(
+            training, parts, feed, figures, mesh=mesh, checkpoints=checkpoints, writer=writer
+        )
     before, after = figures(parts.params), figures(params)
     taught = dataclasses.replace(parts, params=params, threshold=after["threshold"])
     return taught, {"before": before, "after": after}
@@ -99,14 +103,14 @@ def show(config: DraftRun, figures: dict[str, Any]) -> None:
 @command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    config = parse(DraftRun, argv, command=COMMAND, description=__doc__)
-    with opened(COMMAND, hold_folder(config.output)):
+    config, machines = parse_training(DraftRun, argv, command=COMMAND, description=__doc__)
+    with machines.joined(COMMAND) as mesh, opened(COMMAND, hold_folder(config.output)):
         with user_errors(COMMAND):
             policy = config.load_with_draft()
             store = FeatureStore.open(config.features)
             store.require(policy.backbone.spec, policy.parts.space)
             claim_folder(config.output, dataclasses.asdict(config))
-        taught, figures = teach(config, policy.parts, store)
+        taught, figures = teach(config, policy.parts, store, mesh)
         save_policy(config.output / "policy", taught)
         show(config, figures)
     return 0

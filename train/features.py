@@ -22,7 +22,7 @@ from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_training
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads.training import PolicyRun
@@ -79,14 +79,14 @@ def make_features(
 @command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    run = parse_with_file(
+    run, machines = parse_training(
         FeaturesRun,
         argv,
         command=COMMAND,
         description=__doc__,
         part=(PolicyRun, "features"),
     )
-    with opened(COMMAND, hold_folder(run.output)):
+    with machines.joined(COMMAND), opened(COMMAND, hold_folder(run.output)):
         with user_errors(COMMAND):
             backbone = make_backbone(run.backbone, run.options, run.checkpoint)
             tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from jax.sharding import Mesh
+
 from rfsq_jax.backbones import make_backbone
 from rfsq_jax.backbones.protocol import BackboneSpec
 from rfsq_jax.data.action_space import ActionSpace
@@ -20,7 +22,7 @@ from rfsq_jax.policies.files import save_policy
 from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
-from rfsq_jax.runs.options import parse_with_file
+from rfsq_jax.runs.options import parse_training
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers import ActionTokenizer
 from rfsq_jax.training.heads import evaluation, report
@@ -39,6 +41,7 @@ def train_policy(
     store: FeatureStore,
     space: ActionSpace,
     tokenizer: ActionTokenizer | None,
+    mesh: Mesh,
 ) -> tuple[PolicyParts, dict[str, Any]]:
     """Trains or resumes in the run's folder; returns the policy and its held-out figures."""
     training = config.training
@@ -56,7 +59,8 @@ def train_policy(
             shape,
             statistics,
             train.feed(training),
-            evaluation.make_evaluate(predict, held_out, training.model.point_estimate),
+            evaluation.make_evaluate(predict, held_out, training.model.point_estimate, mesh),
+            mesh=mesh,
             description=config.output.name,
             checkpoints=checkpoints,
             writer=writer,
@@ -113,13 +117,13 @@ def open_run(config: PolicyRun) -> tuple[BackboneSpec, FeatureStore, ActionToken
 @command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    config = parse_with_file(PolicyRun, argv, command=COMMAND, description=__doc__)
+    config, machines = parse_training(PolicyRun, argv, command=COMMAND, description=__doc__)
     predicts_tokens = config.training.model.kind == "tokens"
-    with opened(COMMAND, hold_folder(config.output)):
+    with machines.joined(COMMAND) as mesh, opened(COMMAND, hold_folder(config.output)):
         with user_errors(COMMAND):
             spec, store, tokenizer = open_run(config)
         parts, figures = train_policy(
-            config, spec, store, tokenizer.space, tokenizer if predicts_tokens else None
+            config, spec, store, tokenizer.space, tokenizer if predicts_tokens else None, mesh
         )
         save_policy(config.output / "policy", parts)
         show(config, figures)

@@ -13,13 +13,14 @@ from pathlib import Path
 from rfsq_jax.runs.checks import require_choice
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.commands import command, opened, user_errors
-from rfsq_jax.runs.options import parse
+from rfsq_jax.runs.options import parse_training
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.results import write_results
 from rfsq_jax.tokenizers.ordered.shared_config import HORIZONS, SharedConfig
 from rfsq_jax.tokenizers.ordered.shared_files import save_folder
 from rfsq_jax.training.loop import recorded
 from rfsq_jax.training.ordered import shared_training as trainer
+from rfsq_jax.training.ordered.shared_sets import load_robots
 from rfsq_jax.training.ordered.shared_training import SharedTrainingConfig
 
 COMMAND = "train.shared"
@@ -47,15 +48,17 @@ class SharedRun:
 @command(COMMAND)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
-    config = parse(SharedRun, argv, command=COMMAND, description=__doc__)
+    config, machines = parse_training(SharedRun, argv, command=COMMAND, description=__doc__)
     model = SharedConfig.of(config.horizon)
     training = dataclasses.replace(config.training, model=model)
-    with opened(COMMAND, hold_folder(config.output)):
+    with machines.joined(COMMAND) as mesh, opened(COMMAND, hold_folder(config.output)):
         with user_errors(COMMAND):
-            robots = trainer.load_robots(training)
+            robots = load_robots(training.suites)
             claim_folder(config.output, dataclasses.asdict(config))
         with recorded(config.output, trainer.BEST_METRIC) as (checkpoints, writer):
-            params = trainer.train(training, robots, checkpoints=checkpoints, writer=writer)
+            params = trainer.train(
+                training, robots, mesh=mesh, checkpoints=checkpoints, writer=writer
+            )
             best = checkpoints.best_step
             figures = {} if best is None else checkpoints.figures(best)
         save_folder(config.output / "shared", model, params)

@@ -29,6 +29,10 @@ ADDRESS_BYTES = 256
 ELSEWHERE = ("192.0.2.1", 9)
 
 
+class StoppedTogether(BaseException):
+    """Raised by all processes of a run after the same step, when what there is was saved."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Distributed:
     """Which of several processes this is.
@@ -105,6 +109,9 @@ def joined(distributed: Distributed, command: str) -> Iterator[None]:
         with _quiet_unless_primary():
             yield
             barrier("end of the run")
+    except StoppedTogether:
+        _part(guard)
+        raise
     except jax.errors.JaxRuntimeError:
         # The collective of a lost process fails before it is known which one was lost.
         guard.wait()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rfsq_jax.parallel.hosts import is_primary
+from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.json_files import parse_json, read_json, write_json
 from rfsq_jax.runs.swap import NO_LOCKS
 
@@ -70,10 +70,12 @@ def claim_folder(output: Path, identity: dict[str, Any]) -> None:
     """
     path = output / CONFIG
     wanted = json.loads(json.dumps(identity, default=str))
-    if not path.exists():
-        # By every process, all alike: none may fill a folder that is not claimed yet.
+    if is_primary() and not path.exists():
         write_json(path, wanted)
-    elif (found := read_json(path)) != wanted:
+    barrier("claim of the folder")
+    if not path.exists():
+        raise ValueError(f"output must be a folder that all hosts see, got {output}")
+    if (found := read_json(path)) != wanted:
         differences = "; ".join(_differences(found, wanted))
         advice = "give another --output or remove that folder"
         raise ValueError(f"{output} holds a run with other options ({differences}); {advice}")

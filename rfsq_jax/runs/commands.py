@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from rfsq_jax.parallel.calls import WorkerDiedError
+from rfsq_jax.parallel.hosts import StoppedTogether
 from rfsq_jax.runs.checks import DamagedError, NotInstalledError
 
 GOES_ON = "what was finished is kept, and the same command goes on from there"
@@ -107,7 +108,7 @@ def _one_line(name: str, safe: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         _end(name, f"interrupted; {safe}", INTERRUPTED, error)
-    except Terminated as error:
+    except (Terminated, StoppedTogether) as error:
         _end(name, f"terminated (SIGTERM); {safe}", TERMINATED, error)
     except DamagedError as error:
         _end(name, str(error), REFUSED, error)

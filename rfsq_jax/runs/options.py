@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.commands import user_errors
+from rfsq_jax.runs.machines import Machines
 
 Config = TypeVar("Config")
 
@@ -80,6 +82,41 @@ def parse_with_file(
     Raises:
       SystemExit: as `parse`; with code 2 also if the file is missing or gives something else.
     """
+    chosen, options = _with_file(config_class, argv, command, description, part)
+    return parse(chosen, command=command, **options)
+
+
+def parse_training(
+    config_class: type[Config] | tuple[type[Config], ...],
+    argv: Sequence[str] | None = None,
+    *,
+    command: str,
+    description: str | None,
+    part: tuple[type[Any], str] | None = None,
+) -> tuple[Config, Machines]:
+    """As `parse_with_file`, with the options of `Machines` beside those of the config."""
+    chosen, options = _with_file(config_class, argv, command, description, part)
+    whole = dataclasses.make_dataclass(
+        "Options",
+        [
+            ("run", Annotated[chosen, tyro.conf.arg(name="")]),
+            ("machines", Annotated[Machines, tyro.conf.arg(name="")]),
+        ],
+    )
+    if options["default"] is not None:
+        options["default"] = whole(options["default"], Machines())
+    parsed = parse(whole, command=command, **options)
+    return parsed.run, parsed.machines
+
+
+def _with_file(
+    config_class: type[Config] | tuple[type[Config], ...],
+    argv: Sequence[str] | None,
+    command: str,
+    description: str | None,
+    part: tuple[type[Any], str] | None,
+) -> tuple[type[Config], dict[str, Any]]:
+    """The class that the file of `--config` chose, and the other arguments of `parse`."""
     with user_errors(command):
         path, arguments = _take_option(list(sys.argv[1:] if argv is None else argv), "--config")
         if path is None:
@@ -92,7 +129,7 @@ def parse_with_file(
     described = f"{first} --config FILE.py gives the defaults; the options below override them."
     if isinstance(config_class, tuple):
         config_class = config_class[0] if default is None else type(default)
-    return parse(config_class, arguments, command=command, description=described, default=default)
+    return config_class, {"argv": arguments, "description": described, "default": default}
 
 
 def load_config(path: Path, config_class: type[Config] | tuple[type[Config], ...]) -> Config:

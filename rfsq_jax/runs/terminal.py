@@ -1,10 +1,15 @@
-"""What commands show in a terminal: progress bars on stderr, tables; one look for all."""
+"""What commands show in a terminal: progress bars on stderr, tables; one look for all.
+
+Of several processes only the first one shows a bar.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tqdm import tqdm
+
+from rfsq_jax.parallel.hosts import is_primary
 
 
 def progress_bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm:
@@ -20,6 +25,7 @@ def progress_bar(total: int, description: str, unit: str, initial: int = 0) -> t
         dynamic_ncols=True,
         smoothing=0.1,
         mininterval=0.2,
+        disable=not is_primary(),
     )
 
 

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import TypeVar
 
+from rfsq_jax.parallel.hosts import barrier, is_primary
 from rfsq_jax.runs.checks import DamagedError
 from rfsq_jax.runs.descriptions import read_sealed, write_sealed
 from rfsq_jax.runs.files import read_bounded
@@ -43,11 +44,12 @@ def run_name(folder: Path) -> str:
       DamagedError: if it is damaged, or gone although there are checkpoints.
     """
     path = folder / RUN
-    if not path.exists():
+    if is_primary() and not path.exists():
         if _steps(folder):
             raise DamagedError(f"{path} is missing, which names the run of the checkpoints there")
         folder.mkdir(parents=True, exist_ok=True)
         write_sealed(path, {"run": secrets.token_hex(8)})
+    barrier("name of the run")
     return _read(path, RunName).run
 
 

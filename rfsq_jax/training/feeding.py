@@ -12,10 +12,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Int
 
-from rfsq_jax.runs.checks import require, require_positive
+from rfsq_jax.parallel.sharding import batch_sharding, require_divisible
+from rfsq_jax.runs.checks import require_positive
+
+Read = Callable[[Int[np.ndarray, "*m"]], Any]
+"""Gives arrays, with the leading axes of the rows that it is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Feed:
       seed: of the order.
     """
 
-    read: Callable[[Int[np.ndarray, "m b"]], Any]
+    read: Read
     num_rows: int
     batch_size: int
     steps: int
@@ -38,8 +42,6 @@ class Feed:
 
     def __post_init__(self) -> None:
         require_positive(self, "num_rows")
-        wanted = f"a multiple of the {jax.process_count()} processes"
-        require(self.batch_size % jax.process_count() == 0, "batch_size", wanted, self.batch_size)
 
     def rows(self, first_step: int) -> Int[np.ndarray, "m b"]:
         """The rows of the call that begins at `first_step`."""
@@ -53,26 +55,33 @@ class Feed:
             rows[inside] = order[places[inside] % self.num_rows]
         return rows.reshape(self.steps, self.batch_size)
 
-    def batches(self, first_step: int) -> Any:
-        """This process's share of the call's batches, on the host."""
-        share = self.batch_size // jax.process_count()
-        mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-        return self.read(np.ascontiguousarray(self.rows(first_step)[:, mine]))
+
+def read_onto(read: Read, rows: Int[np.ndarray, "*m b"], sharding: NamedSharding) -> Any:
+    """Arrays of rows on a mesh, split over their last axis; each process reads its own part."""
+    parts = sharding.addressable_devices_indices_map(rows.shape).values()
+    places = np.arange(rows.shape[-1])
+    mine = np.unique([places[index[-1]] for index in parts if index is not None])
+    local = read(np.ascontiguousarray(rows[..., mine]))
+
+    def put(leaf: np.ndarray) -> jax.Array:
+        shape = (*rows.shape, *leaf.shape[rows.ndim :])
+        return jax.make_array_from_process_local_data(sharding, leaf, shape)
+
+    return jax.tree.map(put, local)
 
 
 def prefetch(feed: Feed, first_steps: Sequence[int], mesh: Mesh) -> Iterator[Any]:
-    """Yields each call's batches, on the device; the next one is read meanwhile.
+    """Yields each call's batches, on the devices; the next one is read meanwhile.
 
     Raises:
+      ValueError: if the batch cannot be split over the mesh.
       whatever reading raises, when its turn comes.
     """
-    sharding = NamedSharding(mesh, PartitionSpec(None, ("data", "fsdp")))
+    require_divisible(feed.batch_size, mesh)
+    sharding = batch_sharding(mesh, axis=1)
 
     def load(step: int) -> Any:
-        return jax.tree.map(
-            lambda leaf: jax.make_array_from_process_local_data(sharding, leaf),
-            feed.batches(step),
-        )
+        return read_onto(feed.read, feed.rows(step), sharding)
 
     with concurrent.futures.ThreadPoolExecutor(1, "feed") as pool:
         pending: concurrent.futures.Future[Any] | None = None

@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from rfsq_jax.parallel import sharding
+from rfsq_jax.parallel.hosts import StoppedTogether
 from rfsq_jax.runs.canonical import added
 from rfsq_jax.runs.checks import require, require_positive, require_seed
 from rfsq_jax.runs.records import require_types
@@ -30,6 +31,7 @@ from rfsq_jax.training.checkpoints import Checkpoints
 from rfsq_jax.training.feeding import Feed, prefetch
 from rfsq_jax.training.metrics import MetricWriter, Writers, open_writer
 from rfsq_jax.training.state import TrainState
+from rfsq_jax.training.stopping import StopSign, sigterm_asks
 
 Metrics = dict[str, Array]
 Update = Callable[[TrainState, Any, Array], tuple[TrainState, Metrics]]
@@ -90,7 +92,7 @@ def train_on_mesh(
     data: Any,
     *,
     config: LoopConfig,
-    rules: sharding.Rules = sharding.REPLICATED,
+    rules: sharding.Rules,
     evaluate: Evaluate,
     best: str | None = None,
     **run: Unpack[RunOptions],
@@ -105,17 +107,18 @@ def train_on_mesh(
       data: arrays that every step may read, the same on every process; or a `Feed`, and then each
         step reads its own batch.
       config: how long.
-      rules: where parameters live; a batch is split by `update` itself.
+      rules: where each parameter lives; a batch is split by `update` itself.
       evaluate: figures of a state; those of the checkpoints' metric choose the best.
       best: the figure that chooses what is returned, and that `config.patience` waits for.
       run: see `RunOptions`.
 
     Raises:
       FloatingPointError: as soon as a metric is NaN or inf; nothing of it is saved.
+      StoppedTogether: after SIGTERM, if there are checkpoints; the last state is then saved.
     """
     mesh = run.get("mesh") or sharding.make_mesh()
     checkpoints, writer = run.get("checkpoints"), run.get("writer") or Writers(())
-    state = sharding.place(state, mesh, rules)
+    state = sharding.place(state, mesh, rules, sharding.state_spec)
     fed = isinstance(data, Feed)
     if not fed:
         data = sharding.place(data, mesh, sharding.REPLICATED)
@@ -130,9 +133,14 @@ def train_on_mesh(
         jax.random.key_data(jax.random.key(config.seed)), mesh, sharding.REPLICATED
     )
     pending: tuple[int, Metrics] | None = None
+    asked: Array | None = None
     calls = range(start, config.steps, config.steps_per_call)
     reads = prefetch(data, calls, mesh) if fed else itertools.repeat(data)
-    with progress_bar(config.steps, run.get("description", ""), "step", initial=start) as bar:
+    sign = StopSign(mesh)
+    with (
+        sigterm_asks(sign) if checkpoints is not None else contextlib.nullcontext(),
+        progress_bar(config.steps, run.get("description", ""), "step", initial=start) as bar,
+    ):
         for step, read in zip(calls, reads, strict=False):
             if lowest.is_over(step):
                 break
@@ -149,6 +157,13 @@ def train_on_mesh(
                 lowest.look_at(taken, state, figures)
                 if checkpoints is not None:
                     checkpoints.save(taken, state, figures)
+            # Of the call before, whose answer is there, so that the devices never wait.
+            if checkpoints is not None and asked is not None and bool(asked):
+                if pending is not None:
+                    _write(writer, *pending)
+                    checkpoints.save(taken, state, {})
+                raise StoppedTogether
+            asked = sign.ask_all()
     return state if lowest.state is None else lowest.state
 
 

@@ -123,13 +123,14 @@ def test_a_new_kind_trains_saves_loads_and_plays(tokenizer, chunks, tmp_path):
     )
     statistics = proprio.fit(store.state[train.rows])
     predict = evaluation.make_predict(training.model, shape, statistics, tokenizer)
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
     params = trainer.train(
         training,
         shape,
         statistics,
         train.feed(training),
-        evaluation.make_evaluate(predict, held_out, "mode"),
-        mesh=sharding.make_mesh(devices=jax.devices()[:1]),
+        evaluation.make_evaluate(predict, held_out, "mode", mesh),
+        mesh=mesh,
     )
     everything = evaluation.predict_all(predict, params, held_out)
     figures = evaluation.measure(everything, held_out, train, tokenizer.space)

@@ -100,7 +100,7 @@ def test_changed_figures_and_arrays_are_noticed(tmp_path, listed):
     said = damaged(tmp_path, lambda checkpoints: checkpoints.best_step)
     assert ("_CHECKPOINT_METADATA was altered" if listed else "its record is damaged") in said
     record = json.loads(text)["custom_metadata"]
-    record["crc32"] = dict.fromkeys(record["crc32"], 0)
+    record["checksums"] = dict.fromkeys(record["checksums"], 0)
     path.write_text(json.dumps({**json.loads(text), "custom_metadata": sealed(record)}))
     said = damaged(tmp_path, lambda checkpoints: checkpoints.restore(5, state_of(1.0)))
     assert ("_CHECKPOINT_METADATA was altered" if listed else "its arrays: ") in said

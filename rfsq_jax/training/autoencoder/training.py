@@ -1,4 +1,4 @@
-"""How the action autoencoder is trained; the files in configs/ build an `AutoencoderRun`.
+"""How the action autoencoder is trained.
 
 Axes: M chunks of the training set · B batch · T action steps · A action dims.
 """
@@ -7,30 +7,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt
 
 from rfsq_jax import rfsq
 from rfsq_jax.data.action_spec import ActionSpec
-from rfsq_jax.data.episodes import HORIZON
 from rfsq_jax.parallel import sharding
-from rfsq_jax.rfsq import CONDITIONING_NAMES, Conditioning, RFSQState
-from rfsq_jax.runs.checks import MAX_SIZE, require, require_choice, require_positive, require_range
+from rfsq_jax.rfsq import RFSQState
+from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.tokenizers import autoencoder
 from rfsq_jax.tokenizers.autoencoder import AutoencoderConfig, Params
 from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
+from rfsq_jax.training.row_means import row_means
 from rfsq_jax.training.state import OptimizerConfig, TrainState
 
 BEST_METRIC = "held_out_mse"
 # The balance term is a mean; a quarter of the steps gives its gradient at a quarter of its cost.
 BALANCED_STRIDE = 4
+EVALUATED = 4096
+"""Held-out chunks at once."""
+RULES: sharding.Rules = ((r"(encoder|decoder)_(in|out)/(kernel|bias)|log_scale", PartitionSpec()),)
+"""Every device has all parameters, which are few."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,45 +81,6 @@ class TrainingConfig:
         require_positive(self, "batch_size")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderRun:
-    """One run of train.ae.
-
-    Attributes:
-      training: model, loss, optimiser and length.
-      suites: whose bundled demonstrations to train on.
-      horizon: steps of a chunk.
-      held_out: share of the episodes of each task that is only measured on.
-      against: conditioning of a baseline that is trained alike and shown beside; None for none.
-      output: the run's folder; the same command resumes what is there.
-    """
-
-    training: TrainingConfig = TrainingConfig()
-    suites: tuple[str, ...] = ("libero_spatial", "libero_object")
-    horizon: int = HORIZON
-    held_out: float = 0.1
-    against: Conditioning | None = "none"
-    output: Path = Path("runs/ae/robust")
-
-    def __post_init__(self) -> None:
-        if self.against is not None:
-            require_choice(self.against, Conditioning, "against")
-        require_types(self)
-        require(len(self.suites) > 0, "suites", "at least one", self.suites)
-        require_range(self, 1, MAX_SIZE, "horizon")
-        require(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
-
-    @property
-    def conditioning(self) -> Conditioning:
-        """What is trained."""
-        return self.training.model.rfsq.conditioning
-
-    @property
-    def name(self) -> str:
-        """What the trained tokenizer is called in tables."""
-        return CONDITIONING_NAMES[self.conditioning]
-
-
 def train(
     config: TrainingConfig,
     chunks: Float[np.ndarray, "m t a"],
@@ -144,20 +108,26 @@ def train(
     run.setdefault("description", "autoencoder")
     spec = ActionSpec.default(config.model.action_dim) if spec is None else spec
 
+    def errors(state: TrainState, batch: Array) -> dict[str, Float[Array, " b"]]:
+        restored = autoencoder.forward(config.model, state.params, state.model_state, batch)
+        return {BEST_METRIC: jnp.mean(jnp.square(restored - batch), axis=(1, 2))}
+
+    means = row_means(errors, mesh, EVALUATED)
+
     def evaluate(state: TrainState) -> dict[str, float]:
-        restored = autoencoder.forward(config.model, state.params, state.model_state, held_out)
-        return {BEST_METRIC: float(jnp.mean(jnp.square(restored - held_out)))}
+        return means(state, lambda rows: held_out[rows], len(held_out))
 
     final = train_on_mesh(
         make_update(config, spec, mesh),
         initial_state(config, chunks),
         chunks,
         config=config.loop,
+        rules=RULES,
         evaluate=evaluate,
         **run,
     )
-    params = jax.device_get(final.params)
-    return params, freeze(config.model, params, jax.device_get(final.model_state), chunks)
+    params, state = sharding.fetch((final.params, final.model_state))
+    return params, freeze(config.model, params, state, chunks)
 
 
 def initial_state(config: TrainingConfig, chunks: Float[np.ndarray, "m t a"]) -> TrainState:
@@ -182,6 +152,7 @@ def make_update(config: TrainingConfig, spec: ActionSpec, mesh: Mesh) -> Update:
     optimizer = config.optimizer.build(config.loop.steps)
     gradient = jax.value_and_grad(_loss_function(config, spec), has_aux=True)
     placed = sharding.batch_sharding(mesh)
+    sharding.require_divisible(config.batch_size, mesh)
 
     def update(state: TrainState, chunks: Array, key: Array) -> tuple[TrainState, Metrics]:
         # One draw for everything: on a CPU each call of the generator costs as much as a layer.

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rfsq_jax.heads import network, proprio
+from rfsq_jax.parallel import sharding
 from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.checks import require
 from rfsq_jax.runs.trees import Params
@@ -87,9 +88,11 @@ def distill(
 
     run.setdefault("description", "draft")
     start = parts.params["draft"]
-    return joined(
-        train_averaged(config, start, watched, feed, lambda draft: evaluate(joined(draft)), **run)
-    )
+
+    def figures(draft: Params) -> dict[str, float]:
+        return evaluate(joined(sharding.fetch(draft)))
+
+    return joined(train_averaged(config, start, watched, feed, figures, **run))
 
 
 def make_objective(
@@ -97,9 +100,10 @@ def make_objective(
 ) -> Callable[[Params, Batch, Array], Float[Array, ""]]:
     """Returns the loss of the draft's parameters: cross-entropy to what the main head says."""
     weights = jnp.asarray(config.layer_weights) / sum(config.layer_weights)
+    fixed = jax.device_get(parts.params)
 
     def objective(draft: Params, batch: Batch, key: Array) -> Float[Array, ""]:
-        heads = network.bind(parts.config, parts.shape, {**parts.params, "draft": draft})
+        heads = network.bind(parts.config, parts.shape, {**fixed, "draft": draft})
         drop_key, noise_key = jax.random.split(key)
         state = proprio.normalize(parts.statistics, batch.state)
         wanted = jax.nn.softmax(heads.main.coarse(heads.main.hidden(batch.final, state)))

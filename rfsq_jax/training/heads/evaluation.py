@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
 
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.action_spec import ActionSpec
@@ -32,6 +33,7 @@ from rfsq_jax.tokenizers.protocol import ActionTokenizer
 from rfsq_jax.training.heads.data import HeadsData, check_split
 from rfsq_jax.training.heads.objective import Batch
 from rfsq_jax.training.heads.training import BEST_METRIC
+from rfsq_jax.training.row_means import row_means
 
 BLOCK = 128
 Figures = dict[str, Any]
@@ -89,7 +91,7 @@ def make_predict(
 
 
 def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> HeldOut:
-    """Runs all rows in blocks of one size."""
+    """Runs all rows in blocks of one size; the parameters are this process's own."""
     starts = range(0, len(data), BLOCK)
     padded = (pad_rows(np.arange(i, min(i + BLOCK, len(data))), BLOCK) for i in starts)
     blocks = [jax.device_get(predict(params, data.read(rows))) for rows in padded]
@@ -98,23 +100,28 @@ def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> He
 
 
 def make_evaluate(
-    predict: Predict, data: HeadsData, point_estimate: PointEstimate
+    predict: Predict, data: HeadsData, point_estimate: PointEstimate, mesh: Mesh
 ) -> Callable[[network.Params], dict[str, float]]:
-    """Returns the figures that the training loop watches."""
+    """Returns the figures that the training loop watches; the mesh shares the work."""
+
+    def values(params: network.Params, batch: Batch) -> dict[str, Float[Array, " b"]]:
+        def error(chunk: Float[AnyArray, "b t a"]) -> Float[Array, " b"]:
+            return jnp.mean(jnp.abs(chunk - batch.actions), axis=(1, 2))
+
+        held_out = predict(params, batch)
+        found = {"error_mode": error(held_out.main.mode), "error_mean": error(held_out.main.mean)}
+        if held_out.main.codes is not None:
+            hits = held_out.main.codes == batch.targets
+            found["held_out_accuracy"] = jnp.mean(hits.reshape(len(hits), -1), axis=1)
+        if held_out.draft is not None:
+            found["draft_error_mean"] = error(held_out.draft.mean)
+        return found
+
+    means = row_means(values, mesh, BLOCK)
 
     def evaluate(params: network.Params) -> dict[str, float]:
-        held_out = predict_all(predict, params, data)
-        figures = {
-            "error_mode": _error(held_out.main.mode, data),
-            "error_mean": _error(held_out.main.mean, data),
-        }
-        figures[BEST_METRIC] = figures[f"error_{point_estimate}"]
-        if held_out.main.codes is not None:
-            hits = np.asarray(held_out.main.codes) == data.targets
-            figures["held_out_accuracy"] = float(np.mean(hits))
-        if held_out.draft is not None:
-            figures["draft_error_mean"] = _error(held_out.draft.mean, data)
-        return figures
+        figures = means(params, data.read, len(data))
+        return {**figures, BEST_METRIC: figures[f"error_{point_estimate}"]}
 
     return evaluate
 
@@ -240,10 +247,6 @@ def _action_figures(held_out: HeldOut, data: HeadsData, space: ActionSpace) -> F
         if "gripper" in space.spec.kinds:
             figures[name]["gripper_f1"] = gripper_f1(values, data.actions, space.spec)
     return figures
-
-
-def _error(values: Any, data: HeadsData) -> float:
-    return float(np.abs(np.asarray(values) - data.actions).mean())
 
 
 def _per_layer(hits: np.ndarray) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from rfsq_jax.features.config import FeaturesRun, without_defaults
@@ -16,6 +17,7 @@ from rfsq_jax.heads import network
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.parallel import sharding
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
@@ -25,6 +27,14 @@ from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, trai
 from rfsq_jax.training.state import OptimizerConfig, TrainState
 
 BEST_METRIC = "held_out_error"
+RULES: sharding.Rules = (
+    (r".*/down/kernel", PartitionSpec("tensor", "fsdp")),
+    # The robot's state has too few dims to be split.
+    (r".*/state/up/kernel", PartitionSpec(None, "tensor")),
+    (r".*/kernel", PartitionSpec("fsdp", "tensor")),
+    (r".*/(bias|scale|position|queries)", PartitionSpec()),
+)
+"""Matrices are split, the way back across the way there; vectors are everywhere."""
 EMA_WARMUP = 10.0
 
 Objective = Callable[[Params, Batch, Array, Array], tuple[Array, Metrics]]
@@ -150,13 +160,14 @@ def train_averaged(
         initial_state(config, params),
         feed,
         config=config.loop,
+        rules=RULES,
         evaluate=lambda state: evaluate(state.ema_params),
         **run,
     )
     checkpoints = run.get("checkpoints")
     if checkpoints is not None and checkpoints.best_step is not None:
         final = checkpoints.restore(checkpoints.best_step, final)
-    return jax.device_get(final.ema_params)
+    return sharding.fetch(final.ema_params)
 
 
 def initial_state(config: AveragedTraining, params: Params) -> TrainState:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 from rfsq_jax.data.action_space import ActionSpace
 from rfsq_jax.data.episodes import Episode, chunk_episodes
 from rfsq_jax.data.synthetic_motion import MotionShape, cosines, motion
+from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.tokenizers.ordered.coefficients import Coefficients
 from rfsq_jax.tokenizers.ordered.shared import SMALLEST_DEVIATION
@@ -35,6 +36,15 @@ class Batch(NamedTuple):
     mean: Float[Array, "b a t"]
     deviation: Float[Array, "b a t"]
     present: Bool[Array, "b a t"]
+
+
+def load_robots(suites: tuple[str, ...]) -> list[list[Episode]]:
+    """The bundled demonstrations of each suite, which is one robot's data set.
+
+    Raises:
+      ValueError: if a suite has no bundled demonstrations.
+    """
+    return [load_bundled(suite) for suite in suites]
 
 
 def coefficients(

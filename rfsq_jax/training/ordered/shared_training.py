@@ -16,14 +16,14 @@ from typing import Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from rfsq_jax.data.episodes import Episode, split_episodes
 from rfsq_jax.data.synthetic_motion import MotionShape
-from rfsq_jax.libero.demonstrations.bundled import load_bundled
 from rfsq_jax.parallel import sharding
 from rfsq_jax.rfsq import exact
+from rfsq_jax.rfsq.layers import AnyArray
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.tokenizers.ordered import shared_moves as moves
@@ -43,6 +43,10 @@ ESCAPE_PRICE = 7
 MOST_DEVIATIONS = 300.0
 """A residual further off counts as this far: one coefficient must not own the gradient."""
 SPREAD_WEIGHT = 3.0
+RULES: sharding.Rules = (
+    (r"(w_(in|own|others|out)|b_(in|block|out)|spread|inner|outer)", PartitionSpec()),
+)
+"""Every device has all parameters, half a megabyte of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,16 +96,7 @@ class SharedTrainingConfig:
         return MotionShape(self.sets, self.measured, self.model.horizon, self.dims)
 
 
-Loss = Callable[[SharedParams, Array, Array], tuple[Array, Metrics]]
-
-
-def load_robots(config: SharedTrainingConfig) -> list[list[Episode]]:
-    """The bundled demonstrations of each suite, which is one robot's data set.
-
-    Raises:
-      ValueError: if a suite has no bundled demonstrations.
-    """
-    return [load_bundled(suite) for suite in config.suites]
+Loss = Callable[[SharedParams, AnyArray, Array], tuple[Array, Metrics]]
 
 
 def train(
@@ -124,21 +119,22 @@ def train(
         np.concatenate([coefficients(part, config.model.horizon, config.stride) for part in group])
         for group in zip(*parts, strict=True)
     )
-    measure = jax.jit(_loss_function(config))
+    loss = _loss_function(config)
+    measure = jax.jit(lambda params, seed: loss(params, unseen, jax.random.key(seed))[0])
 
     def evaluate(state: TrainState) -> dict[str, float]:
-        key = jax.random.key(config.loop.seed + 1)
-        return {BEST_METRIC: float(measure(state.params, unseen, key)[0])}
+        return {BEST_METRIC: float(measure(state.params, np.int32(config.loop.seed + 1)))}
 
     final = train_on_mesh(
         make_update(config, mesh),
         initial_state(config),
         seen,
         config=config.loop,
+        rules=RULES,
         evaluate=evaluate,
         **run,
     )
-    return network.frozen(jax.device_get(final.params))
+    return network.frozen(sharding.fetch(final.params))
 
 
 def initial_state(config: SharedTrainingConfig) -> TrainState:
@@ -150,6 +146,7 @@ def initial_state(config: SharedTrainingConfig) -> TrainState:
 def make_update(config: SharedTrainingConfig, mesh: Mesh) -> Update:
     """Returns one optimiser step on fresh data sets."""
     optimizer = config.optimizer.build(config.loop.steps)
+    sharding.require_divisible(config.sets * config.trained, mesh)
     gradient = jax.value_and_grad(_loss_function(config, mesh), has_aux=True)
 
     def update(state: TrainState, bundled: Array, key: Array) -> tuple[TrainState, Metrics]:
@@ -163,7 +160,7 @@ def _loss_function(config: SharedTrainingConfig, mesh: Mesh | None = None) -> Lo
     model = config.model
     ids = moves.layout(model, model.horizon, config.dims)
 
-    def loss(params: SharedParams, bundled: Array, key: Array) -> tuple[Array, Metrics]:
+    def loss(params: SharedParams, bundled: AnyArray, key: Array) -> tuple[Array, Metrics]:
         of_sets, of_tokens = jax.random.split(key)
         drawn = batch(config.shape, config.trained, bundled, of_sets)
         if mesh is not None:

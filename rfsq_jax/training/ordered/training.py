@@ -6,12 +6,12 @@ Axes: N chunks of the training set · B batch · D coefficients · C context.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from rfsq_jax import rfsq
@@ -25,6 +25,8 @@ from rfsq_jax.training.ordered.objective import Objective
 from rfsq_jax.training.state import OptimizerConfig, TrainState
 
 BEST_METRIC = "held_out_loss"
+RULES: sharding.Rules = ((r"(mean|directions|log_step|[wb]_(in|memory|out))", PartitionSpec()),)
+"""Every device has all parameters, 6 MB of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +101,13 @@ def train(
     """
     run["mesh"] = mesh = run.get("mesh") or sharding.make_mesh()
     run.setdefault("description", "ordered")
-    start = rfsq.calibrate(quantizer, rows.z, config.loop.seed)
-    measured = [jnp.asarray(each) for each in (held_out.z, held_out.context)]
-
-    key = jax.random.key(config.loop.seed)
+    # On the host, for what is on one device cannot meet what is on those of several hosts.
+    start = jax.device_get(rfsq.calibrate(quantizer, rows.z, config.loop.seed))
+    measured = sharding.place((held_out.z, held_out.context), mesh, sharding.REPLICATED)
 
     def evaluate(state: TrainState) -> dict[str, float]:
-        found = start._replace(networks=state.params)
-        total, _ = _held_out_loss(config.objective, quantizer, found, *measured, key)
+        found, seed = start._replace(networks=state.params), np.int32(config.loop.seed)
+        total = _held_out_loss(config.objective, quantizer, found, *measured, seed)
         return {BEST_METRIC: float(total)}
 
     state = train_on_mesh(
@@ -114,11 +115,12 @@ def train(
         TrainState.create(start.networks, config.optimizer.build(config.loop.steps)),
         (rows.z, rows.context),
         config=config.loop,
+        rules=RULES,
         evaluate=evaluate,
         best=BEST_METRIC,
         **run,
     )
-    return start._replace(networks=jax.device_get(state.params))
+    return start._replace(networks=sharding.fetch(state.params))
 
 
 def make_update(
@@ -127,6 +129,7 @@ def make_update(
     """Returns one optimiser step on a random batch."""
     optimizer = config.optimizer.build(config.loop.steps)
     placed = sharding.batch_sharding(mesh)
+    sharding.require_divisible(config.batch_size, mesh)
 
     def loss(
         networks: conditional.Networks, z: Array, context: Array, key: jax.Array
@@ -146,4 +149,13 @@ def make_update(
     return update
 
 
-_held_out_loss = jax.jit(terms.loss, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1))
+def _held_out_loss(
+    objective: Objective,
+    quantizer: RFSQConfig,
+    state: ConditionalState,
+    z: Array,
+    context: Array,
+    seed: Array,
+) -> Float[Array, ""]:
+    return terms.loss(objective, quantizer, state, z, context, jax.random.key(seed))[0]

@@ -80,14 +80,17 @@ def parts(training, store, tokenizer):
 
 def run(training, store, tokenizer, checkpoints=None, devices=1):
     shape, statistics, data, predict = parts(training, store, tokenizer)
-    evaluate = evaluation.make_evaluate(predict, data["held_out"], training.model.point_estimate)
+    mesh = sharding.make_mesh(devices=jax.devices()[:devices])
+    evaluate = evaluation.make_evaluate(
+        predict, data["held_out"], training.model.point_estimate, mesh
+    )
     params = trainer.train(
         training,
         shape,
         statistics,
         data["train"].feed(training),
         evaluate,
-        mesh=sharding.make_mesh(devices=jax.devices()[:devices]),
+        mesh=mesh,
         checkpoints=checkpoints,
     )
     everything = evaluation.predict_all(predict, params, data["held_out"])
