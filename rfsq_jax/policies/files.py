@@ -21,6 +21,7 @@ from rfsq_jax.heads import network
 from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
+from rfsq_jax.parallel.hosts import is_primary
 from rfsq_jax.policies.parts import PolicyParts
 from rfsq_jax.runs.descriptions import digest
 from rfsq_jax.runs.json_files import read_json
@@ -73,10 +74,14 @@ class PolicyFile:
 def save_policy(folder: Path, parts: PolicyParts) -> None:
     """Writes the folder; whatever happens, it holds the old files or the new ones.
 
+    Of the processes of a run, the first one does.
+
     Raises:
       ValueError: if the folder holds something else than a policy.
       OSError: if the file system refuses.
     """
+    if not is_primary():
+        return
     description = describe(parts)
     with FOLDERS.writing(folder, description, parts.params) as temporary:
         if parts.tokenizer is not None:

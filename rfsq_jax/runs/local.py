@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rfsq_jax.runs.checks import require, require_range
 from rfsq_jax.runs.commands import user_errors
@@ -56,8 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return next((code for code in codes if code), 0)
 
 
-def start(config: LocalRun, command: Sequence[str]) -> list[subprocess.Popen[bytes]]:
-    """Starts `python -m COMMAND` in every process; they find each other at a free port."""
+def start(
+    config: LocalRun, command: Sequence[str], outputs: Sequence[Any] | None = None
+) -> list[subprocess.Popen[bytes]]:
+    """Starts `python -m COMMAND` in every process; they find each other at a free port.
+
+    Args:
+      config: how many.
+      command: with its options.
+      outputs: files for what each process says; by default all say it here.
+    """
     flags = os.environ.get("XLA_FLAGS", "")
     flags = f"{flags} --xla_force_host_platform_device_count={config.devices}".strip()
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
@@ -69,8 +78,10 @@ def start(config: LocalRun, command: Sequence[str]) -> list[subprocess.Popen[byt
         subprocess.Popen(
             [sys.executable, "-m", *command, *said, "--distributed.process-id", str(index)],
             env=environment,
+            stdout=output,
+            stderr=output,
         )
-        for index in range(config.processes)
+        for index, output in enumerate(outputs or [None] * config.processes)
     ]
 
 

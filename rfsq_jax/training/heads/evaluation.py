@@ -92,11 +92,9 @@ def make_predict(
 
 def predict_all(predict: Predict, params: network.Params, data: HeadsData) -> HeldOut:
     """Runs all rows in blocks of one size; the parameters are this process's own."""
-    starts = range(0, len(data), BLOCK)
-    padded = (pad_rows(np.arange(i, min(i + BLOCK, len(data))), BLOCK) for i in starts)
-    blocks = [jax.device_get(predict(params, data.read(rows))) for rows in padded]
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
-    return jax.tree.map(lambda leaf: leaf[: len(data)], joined)
+    blocks = np.split(np.arange(len(data)), range(BLOCK, len(data), BLOCK))
+    found = [jax.device_get(predict(params, data.read(pad_rows(each, BLOCK)))) for each in blocks]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(data)], *found)
 
 
 def make_evaluate(
@@ -227,8 +225,7 @@ def gripper_f1(
     said, true = actions[..., dims] > 0, truth[..., dims] > 0
     if not (said.any() or true.any()):
         return 1.0
-    right = np.sum(said & true)
-    return float(2 * right / (2 * right + np.sum(said != true)))
+    return float(2 * np.sum(said & true) / (np.sum(said) + np.sum(true)))
 
 
 def _action_figures(held_out: HeldOut, data: HeadsData, space: ActionSpace) -> Figures:
