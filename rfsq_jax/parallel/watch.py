@@ -73,11 +73,12 @@ class Watch:
     Args:
       links: to everyone from the first process, to that one from the others.
       timeout: seconds of silence after which a process counts as lost.
-      end: called with what to say; it does not return.
+      end: called with what to say, once.
     """
 
-    def __init__(self, links: list[Link], timeout: float, end: Callable[[str], NoReturn]) -> None:
+    def __init__(self, links: list[Link], timeout: float, end: Callable[[str], object]) -> None:
         self._links, self._timeout, self._end = links, timeout, end
+        self._has_ended = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
@@ -110,7 +111,8 @@ class Watch:
                 self._look_for_silence()
 
     def _is_over(self) -> bool:
-        return self._stopping.is_set() and all(link.said_bye for link in self._links)
+        goodbye = self._stopping.is_set() and all(link.said_bye for link in self._links)
+        return goodbye or self._has_ended
 
     def _read(self, selector: selectors.BaseSelector, link: Link) -> None:
         lines = link.receive()
@@ -121,7 +123,7 @@ class Watch:
             return
         for line in lines:
             if line.startswith(LOST):
-                self._end(line.removeprefix(LOST).decode())
+                self._end_with(line.removeprefix(LOST).decode())
             link.said_bye |= line == BYE
 
     def _look_for_silence(self) -> None:
@@ -131,10 +133,15 @@ class Watch:
             if silent > self._timeout and not link.said_bye:
                 self._lose(f"{link.member} has not answered for {silent:.0f} s")
 
-    def _lose(self, message: str) -> NoReturn:
+    def _lose(self, message: str) -> None:
         for link in self._links:
             link.send(LOST + message.encode())
-        self._end(message)
+        self._end_with(message)
+
+    def _end_with(self, message: str) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._end(message)
 
 
 def serve(server: socket.socket, others: int, timeout: float) -> list[Link]:

@@ -75,3 +75,43 @@ def test_what_a_killed_process_left_is_found_by_name(tmp_path, monkeypatch):
 def test_one_process_waits_for_nobody():
     hosts.barrier("alone")
     assert hosts.is_primary()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coordinator": "a:1"}, "must be given together"),
+        ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "must be host:port, got a"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "must be 0 to 1, got 2"),
+        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "at least 1, got 0"),
+    ],
+)
+def test_half_an_address_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        hosts.Distributed(**options)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, False),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, True),
+        ({"SLURM_NTASKS": "4"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+    ],
+)
+def test_schedulers_are_known_by_what_they_set(variables, expected, monkeypatch):
+    for name in ("SLURM_NTASKS", "SLURM_PROCID", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert hosts.Distributed().is_several is expected
+    assert not hosts.Distributed(num_processes=1).is_several
+
+
+def test_alone_nothing_is_joined():
+    with hosts.joined(hosts.Distributed(num_processes=1), "train.ae"):
+        assert not jax.distributed.is_initialized()

@@ -3,12 +3,14 @@
 import json
 import signal
 
+import jax
 import numpy as np
 import pytest
 
 from rfsq_jax import ActionTokenizer
 from rfsq_jax.backbones import make_backbone
 from rfsq_jax.policies.files import load_policy
+from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.heads.training import PolicyRun
 from tests.support.feature_store import make_store
 from tests.support.run_in_processes import finish, output_of, running, wait_for
@@ -49,10 +51,14 @@ def assert_same_curves(one, other):
 
 
 def assert_same_tokenizers(one, other):
-    first, second = (ActionTokenizer.from_pretrained(each / "tokenizer") for each in (one, other))
-    for name, layer in first.params.items():
-        for leaf, values in layer.items():
-            np.testing.assert_allclose(second.params[name][leaf], values, atol=2e-3)
+    first, second = (weights(each / "tokenizer") for each in (one, other))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), first, second)
+
+
+def weights(folder):
+    tokenizer = ActionTokenizer.from_pretrained(folder)
+    assert isinstance(tokenizer, StepTokenizer)
+    return tokenizer.params
 
 
 @pytest.fixture(scope="module")

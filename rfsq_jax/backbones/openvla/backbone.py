@@ -34,7 +34,7 @@ from rfsq_jax.backbones.protocol import (
 )
 from rfsq_jax.data.observations import Observations
 from rfsq_jax.data.readers.jpeg import require_decoder
-from rfsq_jax.parallel.sharding import make_mesh
+from rfsq_jax.parallel.sharding import batch_sharding, make_mesh, require_divisible
 from rfsq_jax.runs.canonical import canonical
 from rfsq_jax.runs.checks import require
 
@@ -82,7 +82,7 @@ class OpenVLABackbone(Backbone):
         self.statistics = self._read_statistics()
         self._tokenizer = prompts.read_tokenizer(folder)
         super().__init__(self._describe(name))
-        self._mesh = _mesh_of(given.chips)
+        self._mesh = _mesh_of(given.chips, given.replicas)
         self._lock, self._params = threading.Lock(), None
 
     @property
@@ -101,7 +101,7 @@ class OpenVLABackbone(Backbone):
         them; nothing is rotated. Of more cameras than the model sees, the first ones are used.
 
         Raises:
-          TypeError, ValueError: see `data.observations`.
+          TypeError, ValueError: see `data.observations`; if replicas cannot share the batch.
         """
         if getattr(observations.images, "ndim", None) == 5:
             seen = observations.images[:, : self.spec.cameras]
@@ -117,6 +117,9 @@ class OpenVLABackbone(Backbone):
         if self._takes_state:
             assert self.statistics is not None, "checked when the backbone was made"
             inputs["state"] = self.statistics.normalize_state(observations.state).astype(np.float32)
+        if self.options.replicas > 1:
+            require_divisible(len(ids), self._mesh)
+            return jax.device_put(inputs, batch_sharding(self._mesh))
         return inputs
 
     def early(self, params: Params, inputs: Inputs) -> tuple[Float[Array, "b s e"], Carry]:
@@ -149,8 +152,8 @@ class OpenVLABackbone(Backbone):
         decisive = canonical(options)
         # The state's own numbers decide, not what they are called; a base model sees no state.
         # Every picture goes through JPEG once, here or before.
-        for unseen in ("statistics", "chips", "jpeg"):
-            decisive.pop(unseen)
+        for unseen in ("statistics", "chips", "replicas", "jpeg"):
+            decisive.pop(unseen, None)
         if self._takes_state and self.statistics is not None:
             decisive["state"] = [each.tolist() for each in self.statistics.state_range]
         slots = config.oft.slots if config.oft and options.features == "actions" else 1
@@ -186,11 +189,12 @@ class OpenVLABackbone(Backbone):
         return range(early) if depth == EARLY else range(early, whole)
 
 
-def _mesh_of(chips: int) -> Mesh:
+def _mesh_of(chips: int, replicas: int) -> Mesh:
     """This host's first devices: another host works on other pictures."""
-    devices = jax.local_devices()
-    require(chips <= len(devices), "chips", f"at most {len(devices)}, as there are", chips)
-    return make_mesh(data=1, tensor=chips, devices=devices[:chips])
+    devices, wanted = jax.local_devices(), chips * replicas
+    known = f"at most {len(devices)} devices, as there are"
+    require(wanted <= len(devices), "chips x replicas", known, wanted)
+    return make_mesh(data=replicas, tensor=chips, devices=devices[:wanted])
 
 
 # What `backbones.get_backbone` asks for.

@@ -10,6 +10,7 @@ from typing import Literal
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.statistics import data_sets
 from rfsq_jax.backbones.protocol import BackboneOption, BackboneOptions
+from rfsq_jax.runs.canonical import added
 from rfsq_jax.runs.checks import MAX_DEPTH, MAX_SIZE, require, require_choice, require_range
 from rfsq_jax.runs.records import require_types
 
@@ -34,6 +35,7 @@ class OpenVLAOptions(BackboneOptions):
         they come out of JPEG files, as RLDS's do: train.features then decodes them as in training.
       dtype: of parameters and activations.
       chips: over how many of this host's devices the weights are split.
+      replicas: how many such groups of devices share a batch, each with all weights.
     """
 
     cameras: int | None = None
@@ -44,6 +46,7 @@ class OpenVLAOptions(BackboneOptions):
     jpeg: bool = True
     dtype: Dtype = "bfloat16"
     chips: int = 1
+    replicas: int = added(1)
 
     def __post_init__(self) -> None:
         require_choice(self.dtype, Dtype, "dtype")
@@ -53,7 +56,7 @@ class OpenVLAOptions(BackboneOptions):
         require(self.cameras in (None, 1, 2), "cameras", "1 or 2", self.cameras)
         if self.early_layer is not None:
             require_range(self, 1, MAX_DEPTH, "early_layer")
-        require_range(self, 1, MAX_SIZE, "chips")
+        require_range(self, 1, MAX_SIZE, "chips", "replicas")
 
     @property
     def wants_jpeg_files(self) -> bool:

@@ -18,10 +18,12 @@ from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.network import HeadsShape
 from rfsq_jax.heads.proprio import ProprioStatistics
 from rfsq_jax.parallel import sharding
+from rfsq_jax.runs.canonical import added
 from rfsq_jax.runs.checks import require, require_positive
 from rfsq_jax.runs.records import require_types
 from rfsq_jax.runs.trees import Params
 from rfsq_jax.training.feeding import Feed
+from rfsq_jax.training.gradients import gradient_in_parts
 from rfsq_jax.training.heads.objective import Batch, HeadsLoss, make_objective
 from rfsq_jax.training.loop import LoopConfig, Metrics, RunOptions, Update, train_on_mesh
 from rfsq_jax.training.state import OptimizerConfig, TrainState
@@ -50,6 +52,8 @@ class AveragedTraining:
       loop: how long.
       batch_size: chunks per step, over all devices.
       ema: decay of the averaged parameters that are evaluated and kept.
+      accumulate: parts of a batch whose gradients are taken one after the other, where it is larger
+        than what the devices can hold.
     """
 
     optimizer: OptimizerConfig = OptimizerConfig(
@@ -58,10 +62,13 @@ class AveragedTraining:
     loop: LoopConfig = LoopConfig(steps=2_000, steps_per_call=10, evaluate_every=500)
     batch_size: int = 64
     ema: float = 0.998
+    accumulate: int = added(1)
 
     def __post_init__(self) -> None:
         require_types(self)
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "accumulate")
+        divides = self.batch_size % self.accumulate == 0
+        require(divides, "accumulate", f"a divisor of {self.batch_size}", self.accumulate)
         require(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
 
 
@@ -179,11 +186,11 @@ def initial_state(config: AveragedTraining, params: Params) -> TrainState:
 
 def _make_update(config: AveragedTraining, objective: Objective) -> Update:
     optimizer = config.optimizer.build(config.loop.steps)
-    gradient = jax.value_and_grad(objective, has_aux=True)
+    gradient = gradient_in_parts(objective, config.accumulate)
 
     def update(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         progress = state.step / config.loop.steps
-        (_, metrics), gradients = gradient(state.params, batch, key, progress)
+        metrics, gradients = gradient(state.params, batch, key, progress)
         moved = state.updated(gradients, optimizer)
         return dataclasses.replace(moved, ema_params=_moving_average(config.ema, moved)), metrics
 

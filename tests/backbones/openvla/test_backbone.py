@@ -211,6 +211,19 @@ def test_weights_split_over_devices_say_the_same(oft: Any, oft_folder: Path) -> 
     np.testing.assert_allclose(split.embed(*seen()), oft.embed(*seen()), atol=2e-5)
 
 
+def test_replicas_share_a_batch(oft: Any, oft_folder: Path) -> None:
+    shared: Any = get_backbone("openvla-oft", path=oft_folder, chips=2, replicas=2, **OPTIONS)
+    images, sentences, state = seen()
+    inputs = shared.prepare(Observations(images, sentences, state))
+    parts = {part.data.shape[0] for part in inputs["pixels"].addressable_shards}
+    assert parts == {len(sentences) // 2}
+    assert len(shared.params["llm"]["embed"].sharding.device_set) == 4
+    assert shared.spec == oft.spec
+    np.testing.assert_allclose(shared.embed(*seen()), oft.embed(*seen()), atol=2e-5)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of 2"):
+        shared.prepare(Observations(images[:1], sentences[:1], state[:1]))
+
+
 def test_pictures_are_not_rotated(base: Any) -> None:
     images, sentences, state = seen()
     pixels = base.prepare(Observations(images, sentences, state))["pixels"]

@@ -54,5 +54,5 @@ def test_folders_that_do_not_fit_are_named(
     mixed = write_checkpoint(tmp_path, TINY_OFT, sets=("libero_goal", "libero_10"))
     with pytest.raises(ValueError, match="statistics must be one of libero_goal, libero_10"):
         get_backbone("openvla-oft", path=mixed)
-    with pytest.raises(ValueError, match="chips must be at most 8"):
+    with pytest.raises(ValueError, match="chips x replicas must be at most 8 devices"):
         get_backbone("openvla-oft", path=oft_folder, chips=99)
