@@ -8,7 +8,7 @@ import pytest
 
 from rfsq_jax.parallel.watch import Link, Member, Watch, connect, serve
 
-QUICK = 1.0
+LONG, SHORT = 60.0, 1.0
 
 
 @pytest.fixture
@@ -16,54 +16,54 @@ def ends():
     return queue.Queue()
 
 
-def watching(link, ends, timeout=60.0):
-    return Watch([link], timeout, ends.put)
+@pytest.fixture
+def sockets():
+    """Two ends of a connection."""
+    both = socket.socketpair()
+    yield both
+    for each in both:
+        each.close()
 
 
-def pair(index=1):
-    mine, theirs = socket.socketpair()
-    return Link(mine, Member(index, "there", 42)), theirs
+def lost(ends, watch):
+    message = ends.get(timeout=LONG)
+    watch.wait()
+    assert ends.empty()
+    return message
 
 
-def test_a_closed_connection_is_a_lost_process(ends):
-    link, theirs = pair(3)
-    watching(link, ends)
-    theirs.close()
-    message = ends.get(timeout=60)
-    assert message == "process 3 (pid 42 on there) ended before the run was over"
+def test_a_closed_connection_is_a_lost_process(ends, sockets):
+    watch = Watch([Link(sockets[0], Member(3, "there", 42))], LONG, ends.put)
+    sockets[1].close()
+    expected = "process 3 (pid 42 on there) ended before the run was over"
+    assert lost(ends, watch) == expected
 
 
-def test_silence_is_a_lost_process(ends):
-    link, theirs = pair()
-    watching(link, ends, timeout=QUICK)
-    assert "process 1 (pid 42 on there) has not answered for" in ends.get(timeout=60)
-    theirs.close()
+def test_silence_is_a_lost_process(ends, sockets):
+    watch = Watch([Link(sockets[0], Member(1, "there", 42))], SHORT, ends.put)
+    assert lost(ends, watch).startswith("process 1 (pid 42 on there) has not answered for")
 
 
-def test_what_another_one_missed_is_said_here_too(ends):
-    link, theirs = pair(0)
-    watching(link, ends)
-    theirs.sendall(b"beat\nlost process 7 (pid 1 on far) ended\n")
-    assert ends.get(timeout=60) == "process 7 (pid 1 on far) ended"
-    theirs.close()
+def test_what_another_one_missed_is_said_here_too(ends, sockets):
+    watch = Watch([Link(sockets[0], Member(0, "there", 42))], LONG, ends.put)
+    sockets[1].sendall(b"beat\nlost process 7 (pid 1 on far) ended\n")
+    assert lost(ends, watch) == "process 7 (pid 1 on far) ended"
 
 
-def test_after_goodbyes_nobody_is_missed(ends):
-    (mine, theirs), members = socket.socketpair(), (Member(1, "a", 1), Member(0, "b", 2))
-    watches = [watching(Link(*each), ends) for each in zip((mine, theirs), members, strict=True)]
+def test_after_goodbyes_nobody_is_missed(ends, sockets):
+    members = Member(1, "a", 1), Member(0, "b", 2)
+    links = [Link(*each) for each in zip(sockets, members, strict=True)]
+    watches = [Watch([link], LONG, ends.put) for link in links]
     with ThreadPoolExecutor() as threads:
         list(threads.map(Watch.stop, watches))
     assert ends.empty()
 
 
 def test_links_say_who_is_at_the_other_end():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()[:2]
-        with ThreadPoolExecutor() as threads:
-            connecting = threads.submit(connect, address, 1, 60.0)
-            (link,) = serve(server, 1, 60.0)
-            other = connecting.result()
-    assert (link.member.index, other.member.index) == (1, 0)
-    assert link.member.pid == other.member.pid
-    for each in (link, other):
-        each.connection.close()
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
+        connecting = threads.submit(connect, server.getsockname()[:2], 1, LONG)
+        (link,) = serve(server, 1, LONG)
+        other = connecting.result()
+    with link.connection, other.connection:
+        assert (link.member.index, other.member.index) == (1, 0)
+        assert link.member.pid == other.member.pid
