@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 VIT_EPSILON = 1e-6
 TORCH_EPSILON = 1e-5
+LANES, MOST_PADDING = 128, 0.1
 
 # A layer's inputs, and what it carries on and gives out.
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -79,14 +80,31 @@ def attend(
     """Attention to the first `lengths` keys, to all by default, or to none that comes later."""
     # cuDNN's fused kernel, where it has one, spares the scores their way through memory.
     fused = jax.default_backend() == "gpu" and q.dtype == jnp.bfloat16 and q.shape[-1] % 8 == 0
-    return jax.nn.dot_product_attention(
+    fused = fused and q.shape[1] > 1
+    queries, keys = q.shape[1], k.shape[1]
+    if not fused and queries > 1 and (_rounded(queries), _rounded(keys)) != (queries, keys):
+        q, k, v = (_padded(each) for each in (q, k, v))
+        lengths = jnp.full(len(q), keys) if lengths is None else lengths
+    answer = jax.nn.dot_product_attention(
         q,
         k,
         v,
         is_causal=causal,
         key_value_seq_lengths=None if lengths is None else lengths.astype(jnp.int32),
-        implementation="cudnn" if fused and q.shape[1] > 1 else "xla",
+        implementation="cudnn" if fused else "xla",
     )
+    return answer[:, :queries]
+
+
+def _padded(x: Float[Array, "b s h d"]) -> Float[Array, "b n h d"]:
+    more = _rounded(x.shape[1]) - x.shape[1]
+    return jnp.pad(x, ((0, 0), (0, more), (0, 0), (0, 0)))
+
+
+def _rounded(tokens: int) -> int:
+    """The next multiple of a TPU's lanes, if that is near: scores of other sizes are rearranged."""
+    whole = -(-tokens // LANES) * LANES
+    return whole if whole <= tokens * (1.0 + MOST_PADDING) else tokens
 
 
 def run_stack(step: Step, x: Any, layers: Any) -> tuple[Any, Any]:

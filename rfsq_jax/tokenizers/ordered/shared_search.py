@@ -85,7 +85,8 @@ def continuations(
     escape, escape_gain = _best_escape(config, ids, belief, residual, unit[..., None, None])
     tokens.append(escape[None])
     gains.append(jnp.where(escape_gain < 0, NO_GAIN, 4 * (escape_gain // ESCAPE_PRICE))[None])
-    return tuple(jnp.moveaxis(jnp.concatenate(each), 0, -1) for each in (tokens, gains))
+    ids_last, gains_last = (jnp.moveaxis(jnp.concatenate(each), 0, -1) for each in (tokens, gains))
+    return ids_last, gains_last
 
 
 class _Levels(NamedTuple):

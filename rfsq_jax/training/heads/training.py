@@ -163,7 +163,7 @@ def train_averaged(
       FloatingPointError: if the loss becomes NaN or inf.
     """
     final = train_on_mesh(
-        _make_update(config, objective),
+        make_update(config, objective),
         initial_state(config, params),
         feed,
         config=config.loop,
@@ -184,7 +184,8 @@ def initial_state(config: AveragedTraining, params: Params) -> TrainState:
     return TrainState.create(params, optimizer, ema_params=averages)
 
 
-def _make_update(config: AveragedTraining, objective: Objective) -> Update:
+def make_update(config: AveragedTraining, objective: Objective) -> Update:
+    """Returns one optimiser step on a batch, which also moves the averages."""
     optimizer = config.optimizer.build(config.loop.steps)
     gradient = gradient_in_parts(objective, config.accumulate)
 

@@ -112,7 +112,7 @@ def train(
 
     state = train_on_mesh(
         make_update(config, quantizer, start, mesh),
-        TrainState.create(start.networks, config.optimizer.build(config.loop.steps)),
+        initial_state(config, start),
         (rows.z, rows.context),
         config=config.loop,
         rules=RULES,
@@ -121,6 +121,11 @@ def train(
         **run,
     )
     return start._replace(networks=sharding.fetch(state.params))
+
+
+def initial_state(config: OrderedTrainingConfig, start: ConditionalState) -> TrainState:
+    """The networks that begin with the rows' statistics."""
+    return TrainState.create(start.networks, config.optimizer.build(config.loop.steps))
 
 
 def make_update(
