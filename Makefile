@@ -1,5 +1,5 @@
 PYTHON ?= python3
-EXTRAS ?= sim,small,openvla,dev
+EXTRAS ?= sim,small,openvla,ray,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -30,6 +30,7 @@ from rfsq_jax.libero.demonstrations.summary import describe, summarise
 from rfsq_jax.libero.experts import StyleName
 from rfsq_jax.libero.tasks import Task, choose_tasks
 from rfsq_jax.parallel.calls import run_all
+from rfsq_jax.parallel.workers import Place
 from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 from rfsq_jax.runs.checks import (
@@ -41,6 +42,7 @@ from rfsq_jax.runs.checks import (
     require_seed,
 )
 from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.clusters import place_of
 from rfsq_jax.runs.commands import command, opened, user_errors
 from rfsq_jax.runs.options import parse
 from rfsq_jax.runs.records import require_types
@@ -48,6 +50,8 @@ from rfsq_jax.runs.results import write_results
 from rfsq_jax.runs.terminal import progress_bar
 
 COMMAND = "train.demos"
+MOST_LOST = 4
+"""So often may all workers of a cluster be lost before a run is given up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class DemosConfig:
       output: folder for one HDF5 file per task and results.json; the same command resumes there.
       tasks: indices of the tasks to demonstrate; all by default.
       workers: simulator processes.
+      ray: address of a Ray cluster, on whose machines they then run; all of these must see the
+        folder `output`.
       seed: another seed gives other placements and other movements.
       style: "human" varies like a person, "nearest_grasp" too but takes things at the side that the
         hand is on, "steady" does not vary.
@@ -78,6 +84,7 @@ class DemosConfig:
     output: Path = Path("runs/demos")
     tasks: tuple[int, ...] = ()
     workers: int = 2
+    ray: str | None = None
     seed: int = 0
     style: StyleName = "human"
     placement_margin: float = 0.0
@@ -134,7 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if config.rollout is not None:
                 config.rollout.require_files()
             claim(config, shares)
-        make_missing(config, shares)
+        with opened(COMMAND, place_of(config.ray)) as place:
+            make_missing(config, shares, place)
         show(config, shares)
     return 0
 
@@ -170,7 +178,7 @@ def claim(config: DemosConfig, shares: dict[Task, int]) -> None:
     claim_folder(config.output, identity)
 
 
-def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
+def make_missing(config: DemosConfig, shares: dict[Task, int], place: Place) -> None:
     """Runs the workers over the tasks that are not finished, with a progress bar.
 
     Raises:
@@ -186,7 +194,7 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
     for task in missing:
         done += len(finished_attempts(attempts_folder(config.output, task))[0])
     jobs = [
-        (task, count, config.recipe, config.output, config.rollout)
+        (task, count, config.recipe, config.output.resolve(), config.rollout)
         for task, count in missing.items()
     ]
     failed = 0
@@ -198,7 +206,10 @@ def make_missing(config: DemosConfig, shares: dict[Task, int]) -> None:
             bar.update(int(succeeded))
             bar.set_postfix_str(f"{failed} failed")
 
-        run_all(make_task, jobs, workers=config.workers, on_report=follow)
+        # With a machine of a cluster, all of its workers are lost.
+        most_kills = 0 if config.ray is None else MOST_LOST * config.workers
+        options = {"workers": config.workers, "place": place, "most_kills": most_kills}
+        run_all(make_task, jobs, on_report=follow, **options)
 
 
 def make_task(

@@ -30,9 +30,10 @@ from rfsq_jax.evaluation.report.page import write_report
 from rfsq_jax.evaluation.results import errors_text, success_table
 from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks, protocol_of
 from rfsq_jax.libero.environment import POLICY_CAMERAS
-from rfsq_jax.parallel.workers import Pool
+from rfsq_jax.parallel.workers import LOCAL, Place, Pool
 from rfsq_jax.policies import Policy
 from rfsq_jax.runs.claims import claim_folder, hold_folder
+from rfsq_jax.runs.clusters import place_of
 from rfsq_jax.runs.files import remove_leftovers
 from rfsq_jax.runs.results import RESULTS, write_results
 from rfsq_jax.runs.terminal import progress_bar
@@ -87,6 +88,7 @@ class LiberoEvaluation:
         self.protocol = protocol_of(options, policy)
         self.server = Server(policy, options.batch or default_batch())
         self.simulator = describe_simulator()
+        self.place: Place = LOCAL
 
     @classmethod
     @contextlib.contextmanager
@@ -107,7 +109,8 @@ class LiberoEvaluation:
             _ = policy.backbone.params
             run = cls(options, policy)
             claim_folder(options.output, run.identity())
-            yield run
+            with place_of(options.ray) as run.place:
+                yield run
 
     def identity(self) -> dict[str, Any]:
         """What decides how each episode ends; which episodes are played may change between runs."""
@@ -145,10 +148,12 @@ class LiberoEvaluation:
         job = Job(
             protocol=self.protocol,
             make_simulator=LiberoSimulator,
-            output=self.options.output,
+            # Another machine's processes are in another folder.
+            output=self.options.output.resolve(),
             videos=self.options.video,
         )
-        start = functools.partial(SimulatorWorker, job=job, cameras=len(POLICY_CAMERAS))
+        cameras = len(POLICY_CAMERAS)
+        start = functools.partial(SimulatorWorker, job=job, cameras=cameras, place=self.place)
         return Pool(start, workers)
 
     def play(

@@ -26,6 +26,8 @@ class LiberoSettings(EpisodeRules):
       trials: episodes per task; the official protocol has 50.
       execute: steps of each chunk that are played; all by default.
       workers: simulator processes; they do not change results. Each takes about 2 GB.
+      ray: address of a Ray cluster, on whose machines they then run; all of these must see the
+        folder `output`.
       video: which episodes are filmed: none, failures or all.
       batch: rows of every call of the policy, a power of two; by default 1 on a CPU, else 8.
       output: the run's folder; the same command resumes there.
@@ -36,6 +38,7 @@ class LiberoSettings(EpisodeRules):
     trials: int = 2
     execute: int | None = None
     workers: int = 2
+    ray: str | None = None
     video: Videos = "failures"
     batch: int | None = None
     output: Path = Path("runs/libero")

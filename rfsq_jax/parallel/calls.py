@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rfsq_jax.parallel.workers import Failed, Killed, Pool, Worker
+from rfsq_jax.parallel.workers import LOCAL, Failed, Killed, Place, Pool, Worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,16 +29,21 @@ class WorkerDiedError(RuntimeError):
     """A worker was killed or crashed before it had a result."""
 
 
+class KilledError(WorkerDiedError):
+    """A worker was ended from outside."""
+
+
 class Caller(Worker):
     """A worker that calls `function(*task, report)` for each task that it is given."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], place: Place = LOCAL) -> None:
         """Starts the process.
 
         Args:
           function: importable by name; its last argument sends a value while it is at work.
+          place: where.
         """
-        super().__init__(_serve, function)
+        super().__init__(_serve, function, place=place)
 
     def answer(self) -> Report | Result:
         """Waits for the next report, or for the result of its task.
@@ -55,7 +60,7 @@ class Caller(Worker):
                 raise WorkerDiedError(reason)
             case Killed(signal=number):
                 name = signal.Signals(number).name
-                raise WorkerDiedError(f"a worker was killed by {name}, perhaps for lack of memory")
+                raise KilledError(f"a worker was killed by {name}, perhaps for lack of memory")
             case Result():
                 self.task = None
         return message
@@ -73,6 +78,8 @@ def run_all(
     *,
     workers: int,
     on_report: Callable[[Any], object] = lambda value: None,
+    place: Place = LOCAL,
+    most_kills: int = 0,
 ) -> list[Any]:
     """Calls `function(*task, report)` for every task in worker processes; returns the results.
 
@@ -81,21 +88,32 @@ def run_all(
       tasks: arguments of each call, taken up in this order.
       workers: processes at most.
       on_report: called here with what the function reports.
+      place: where the processes run.
+      most_kills: how many of them may be killed; their tasks are begun again on others.
 
     Raises:
-      WorkerDiedError: if a process was killed or crashed.
+      WorkerDiedError: if a process crashed, or more were killed.
       Exception: the first one that a call raised; the other calls are broken off.
     """
     waiting, results = list(range(len(tasks)))[::-1], {}
     numbers: dict[Caller, int] = {}
-    with Pool(lambda _: Caller(function), workers) as pool:
+    kills = 0
+    with Pool(lambda _: Caller(function, place), workers) as pool:
         while len(results) < len(tasks):
             while waiting and (pool.idle() or pool.has_room()):
                 worker = next(iter(pool.idle()), None) or pool.start()
                 numbers[worker] = waiting.pop()
                 worker.begin(tasks[numbers[worker]])
             for worker in pool.wait():
-                message = worker.answer()
+                try:
+                    message = worker.answer()
+                except KilledError:
+                    kills += 1
+                    if kills > most_kills:
+                        raise
+                    waiting.append(numbers.pop(worker))
+                    pool.dismiss(worker)
+                    continue
                 if isinstance(message, Result):
                     results[numbers[worker]] = message.value
                 else:

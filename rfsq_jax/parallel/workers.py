@@ -1,7 +1,8 @@
 """Worker processes: all started alike, watched for what ends them, none left behind.
 
-A `Worker` is a spawned process at the other end of a pipe; a `Pool` has a fixed number of them, and
-fresh ones in the place of those that ended.
+A `Worker` is a process at the other end of a connection; a `Pool` has a fixed number of them, and
+fresh ones in the place of those that ended. A `Place` says where the processes are: on this machine
+(`LOCAL`), or on those of a Ray cluster (`parallel.ray_cluster`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Shaped
 
 # A forked child would share the parent's threads, accelerator and OpenGL.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -47,6 +51,94 @@ class Failed:
     error: Exception | None = None
 
 
+@runtime_checkable
+class Process(Protocol):
+    """What a worker's parent needs of its process.
+
+    Attributes:
+      exitcode: once it ended; minus the signal that ended it.
+    """
+
+    @property
+    def exitcode(self) -> int | None: ...  # noqa: D102
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits for its end."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it."""
+        ...
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """Bytes that a worker shows its parent again and again; sent to the worker at its start."""
+
+    def put(self, values: Shaped[np.ndarray, "..."]) -> Any:
+        """Shows uint8 values, in the worker; returns what has to go with the message."""
+        ...
+
+    def get(self, sent: Any) -> Shaped[np.ndarray, " n"]:
+        """What was shown last, in the parent, from what came with the message."""
+        ...
+
+
+@runtime_checkable
+class Place(Protocol):
+    """Where workers run."""
+
+    def start(
+        self, main: Callable[..., None], arguments: tuple[Any, ...]
+    ) -> tuple[Connection, Process]:
+        """Starts a process that calls `main(connection, *arguments)`; returns the other end."""
+        ...
+
+    def frame(self, size: int) -> Frame:
+        """Room for so many bytes."""
+        ...
+
+
+class SharedFrame:
+    """Memory that a parent and a worker on its machine share."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = CONTEXT.RawArray("B", size)
+
+    def put(self, values: Shaped[np.ndarray, "..."]) -> None:
+        """Shows values."""
+        np.frombuffer(self._memory, np.uint8)[:] = values.reshape(-1)
+
+    def get(self, sent: None) -> Shaped[np.ndarray, " n"]:
+        """A view, which changes when the worker shows something else."""
+        return np.frombuffer(self._memory, np.uint8)
+
+
+class Local:
+    """Processes of this machine."""
+
+    def start(
+        self, main: Callable[..., None], arguments: tuple[Any, ...]
+    ) -> tuple[Connection, Process]:
+        """Spawns a process; it ends with this one, whatever it does."""
+        # Each worker has one core; a maths library's own threads only get in the way.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        ours, theirs = CONTEXT.Pipe()
+        process: Any = CONTEXT.Process(
+            target=_run_main, args=(main, theirs, arguments), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return ours, process
+
+    def frame(self, size: int) -> SharedFrame:
+        """Shared memory."""
+        return SharedFrame(size)
+
+
+LOCAL = Local()
+
+
 class Worker:
     """One process and the task that it works on.
 
@@ -56,21 +148,15 @@ class Worker:
       last_message_time: when something last went to or came from it, of `time.monotonic`.
     """
 
-    def __init__(self, main: Callable[..., None], *arguments: Any) -> None:
+    def __init__(self, main: Callable[..., None], *arguments: Any, place: Place = LOCAL) -> None:
         """Starts a process that calls `main(connection, *arguments)`.
 
         Args:
-          main: importable by name; it ends with the parent, whatever it does.
-          arguments: sent once, at the start; they may hold `shared_bytes`.
+          main: importable by name.
+          arguments: sent once, at the start; they may hold a `Frame` of the place.
+          place: where.
         """
-        # Each worker has one core; a maths library's own threads only get in the way.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self.connection, theirs = CONTEXT.Pipe()
-        self.process: Any = CONTEXT.Process(
-            target=_run_main, args=(main, theirs, arguments), daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        self.connection, self.process = place.start(main, arguments)
         self.task: Any = None
         self.last_message_time = time.monotonic()
 
@@ -153,17 +239,19 @@ class Pool(Generic[W]):
         self.workers.clear()
 
 
-def shared_bytes(size: int) -> Any:
-    """Memory that a parent shares with a worker: pass it on at the start, view it with NumPy."""
-    return CONTEXT.RawArray("B", size)
-
-
 def _run_main(
     main: Callable[..., None], connection: Connection, arguments: tuple[Any, ...]
 ) -> None:
     # Ctrl-C reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    call_main(main, connection, arguments)
+
+
+def call_main(
+    main: Callable[..., None], connection: Connection, arguments: tuple[Any, ...]
+) -> None:
+    """Calls a worker's `main`; what it raises is sent to the parent."""
     try:
         main(connection, *arguments)
     # Whatever went wrong, the parent must know: this process ends here.

@@ -85,7 +85,9 @@ def test_a_pool_has_room_for_a_fresh_worker_after_a_death():
         assert pool.wait() == [first]
         assert first.receive() == (0, "a")
         assert not pool.has_room()
-        os.kill(first.process.pid, signal.SIGTERM)
+        (process,) = multiprocessing.active_children()
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
         assert first.receive() == Killed(signal.SIGTERM)
         pool.dismiss(first)
         pool.start().begin("b")

@@ -17,7 +17,7 @@ from rfsq_jax.evaluation.play.rollout import play
 from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS, Evaluation
 from rfsq_jax.evaluation.play.worker import Job, MakeSimulator, SimulatorWorker
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial, placement_seed
-from rfsq_jax.parallel.workers import Pool
+from rfsq_jax.parallel.workers import LOCAL, Place, Pool
 from tests.support.processes import wait_to_be_killed
 
 SIZE, CAMERAS = 8, 2
@@ -143,12 +143,13 @@ def evaluate(
     actor: Any = None,
     watch: Any = None,
     patience: float = PATIENCE_SECONDS,
+    place: Place = LOCAL,
 ):
     """Plays trials; returns the log's records, the errors and the evaluation."""
     log = EpisodeLog(folder / "episodes.jsonl")
     server = Server(Pushes() if actor is None else actor, batch)
     job = Job(protocol=PROTOCOL, make_simulator=make, output=folder)
-    start = functools.partial(SimulatorWorker, job=job, cameras=CAMERAS)
+    start = functools.partial(SimulatorWorker, job=job, cameras=CAMERAS, place=place)
     with Pool(start, workers) as pool:
         follow = (lambda record: None) if watch is None else (lambda record: watch(pool, record))
         evaluation = Evaluation(pool, server, log, follow, patience)

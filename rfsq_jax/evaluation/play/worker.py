@@ -1,6 +1,6 @@
 """The process that owns a simulator: plays trials, asks its parent for chunks.
 
-Images go to the parent through memory that both share, everything else through a pipe.
+Images go to the parent through a `Frame`, which on one machine is memory that both share.
 
 Axes: C cameras · H, W image.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from rfsq_jax.evaluation.log import Record, digest, write_actions
 from rfsq_jax.evaluation.play.rollout import Played, Simulator, Stopwatch, film, play
 from rfsq_jax.evaluation.play.video import FRAME_EVERY, write_filmstrip, write_video
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Scene, Trial, placement_seed
-from rfsq_jax.parallel.workers import Worker, shared_bytes
+from rfsq_jax.parallel.workers import LOCAL, Frame, Place, Worker
 
 Videos = Literal["none", "failures", "all"]
 MakeSimulator = Callable[[str, int, int], Simulator]
@@ -50,10 +51,11 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """A request for a chunk; the images are in shared memory."""
+    """A request for a chunk; `images` is what the frame needs to show them."""
 
     instruction: str
     state: Float[np.ndarray, " 8"]
+    images: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,31 +70,31 @@ class SimulatorWorker(Worker):
 
     Attributes:
       number: of the process within the run.
-      images: uint8 [1, C, H, W, 3], those that it showed last.
     """
 
-    def __init__(self, number: int, job: Job, cameras: int) -> None:
+    def __init__(self, number: int, job: Job, cameras: int, place: Place = LOCAL) -> None:
         """Starts the process; it builds its simulator when a trial comes."""
         size = job.protocol.image_size
-        memory = shared_bytes(cameras * size * size * 3)
-        super().__init__(serve, memory, job)
+        self._shape = (1, cameras, size, size, 3)
+        self._frame = place.frame(math.prod(self._shape))
+        super().__init__(serve, self._frame, job, place=place)
         self.number = number
-        self.images = np.frombuffer(memory, np.uint8).reshape(1, cameras, size, size, 3)
 
     def shown(self, request: Request) -> Observations:
         """What the policy is shown; the images change when the worker has its chunk."""
-        return Observations(self.images, [request.instruction], request.state[None])
+        images = self._frame.get(request.images).reshape(self._shape)
+        return Observations(images, [request.instruction], request.state[None])
 
 
-def serve(connection: Connection, memory: Any, job: Job) -> None:
+def serve(connection: Connection, frame: Frame, job: Job) -> None:
     """Plays the trials that come through `connection`.
 
     Args:
       connection: to the parent.
-      memory: shared bytes of the images of all cameras.
+      frame: for the images of all cameras.
       job: what to do with a trial.
     """
-    player = _Player(connection, np.frombuffer(memory, np.uint8), job)
+    player = _Player(connection, frame, job)
     try:
         while True:
             connection.send(Finished(player.run(connection.recv())))
@@ -103,9 +105,9 @@ def serve(connection: Connection, memory: Any, job: Job) -> None:
 class _Player:
     """Keeps the simulator of its last task."""
 
-    def __init__(self, connection: Connection, images: np.ndarray, job: Job) -> None:
+    def __init__(self, connection: Connection, frame: Frame, job: Job) -> None:
         self.connection = connection
-        self.images = images
+        self.frame = frame
         self.job = job
         self._simulator: Simulator | None = None
         self._scene: Scene | None = None
@@ -147,8 +149,8 @@ class _Player:
             except StopIteration as end:
                 return end.value
             with watch("policy"):
-                self.images[:] = shown.images.reshape(-1)
-                self.connection.send(Request(shown.instructions[0], shown.state[0]))
+                images = self.frame.put(np.asarray(shown.images))
+                self.connection.send(Request(shown.instructions[0], shown.state[0], images))
                 chunk = self.connection.recv()
             send = functools.partial(episode.send, chunk)
 

@@ -1,0 +1,26 @@
+"""A Ray cluster of two machines, which are processes here; says its address, does as it is told.
+
+Lines that come in: `lose` ends the second machine at once, anything else ends the cluster.
+"""
+
+import sys
+
+from ray.cluster_utils import Cluster
+
+
+def main() -> None:
+    quiet = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 1024**2}
+    cluster = Cluster(initialize_head=True, head_node_args=quiet)
+    second = cluster.add_node(num_cpus=1, object_store_memory=80 * 1024**2)
+    cluster.wait_for_nodes()
+    print(cluster.address, flush=True)
+    for line in sys.stdin:
+        if line.strip() != "lose":
+            break
+        cluster.remove_node(second, allow_graceful=False)
+        print("lost", flush=True)
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
