@@ -25,6 +25,7 @@ MISTAKES = {
     "eval.openvla_memory": ["--checkpoint", NOTHING],
     "eval.openvla_speed": ["--checkpoint", NOTHING],
     "eval.openvla_topologies": ["--batch", "0"],
+    "eval.scaling": ["--steps", "train.moon"],
     "eval.speed": ["--rounds", "0"],
     "eval.tokenizers": ["--data", NOTHING],
     "rfsq_jax.backbones.openvla.convert": ["--checkpoint", NOTHING],

@@ -20,6 +20,7 @@ from eval import (
     openvla_memory,
     openvla_speed,
     openvla_topologies,
+    scaling,
     speed,
 )
 from eval.studies.position_probe import ProbeConfig
@@ -109,6 +110,7 @@ CONFIGS: tuple[Any, ...] = (
     openvla_memory.MemoryConfig(),
     openvla_speed.OpenVLASpeedConfig(),
     openvla_topologies.TopologiesConfig(),
+    scaling.ScalingConfig(),
     speed.SpeedConfig(),
 )
 WRONG = {

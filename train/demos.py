@@ -30,7 +30,7 @@ from rfsq_jax.libero.demonstrations.summary import describe, summarise
 from rfsq_jax.libero.experts import StyleName
 from rfsq_jax.libero.tasks import Task, choose_tasks
 from rfsq_jax.parallel.calls import run_all
-from rfsq_jax.parallel.workers import Place
+from rfsq_jax.parallel.places import Place
 from rfsq_jax.policies.loading import PolicyOptions
 from rfsq_jax.policies.rollout_policy import PolicyInSimulator
 from rfsq_jax.runs.checks import (

@@ -30,7 +30,8 @@ from rfsq_jax.evaluation.report.page import write_report
 from rfsq_jax.evaluation.results import errors_text, success_table
 from rfsq_jax.evaluation.settings import LiberoOptions, choose_tasks, protocol_of
 from rfsq_jax.libero.environment import POLICY_CAMERAS
-from rfsq_jax.parallel.workers import LOCAL, Place, Pool
+from rfsq_jax.parallel.places import LOCAL, Place
+from rfsq_jax.parallel.workers import Pool
 from rfsq_jax.policies import Policy
 from rfsq_jax.runs.claims import claim_folder, hold_folder
 from rfsq_jax.runs.clusters import place_of

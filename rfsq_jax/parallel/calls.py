@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rfsq_jax.parallel.workers import LOCAL, Failed, Killed, Place, Pool, Worker
+from rfsq_jax.parallel.places import LOCAL, Failed, Place
+from rfsq_jax.parallel.workers import Killed, Pool, Worker
 
 
 @dataclasses.dataclass(frozen=True)

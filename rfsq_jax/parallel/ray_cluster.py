@@ -22,7 +22,7 @@ import ray
 import ray.exceptions
 from jaxtyping import Shaped
 
-from rfsq_jax.parallel.workers import call_main
+from rfsq_jax.parallel.places import call_main
 
 START_SECONDS = 300.0
 """In which an actor must have connected: its machine may have to read everything over a network."""

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 from collections.abc import Iterator
 
-from rfsq_jax.parallel.workers import LOCAL, Place
+from rfsq_jax.parallel.places import LOCAL, Place
 from rfsq_jax.runs.checks import NotInstalledError
 
 

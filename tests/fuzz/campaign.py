@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rfsq_jax.parallel.workers import Failed, Killed, Pool, Worker
+from rfsq_jax.parallel.places import Failed
+from rfsq_jax.parallel.workers import Killed, Pool, Worker
 from tests.fuzz.cases import Case, Result, run_case
 from tests.fuzz.instances import Damage, scratch_root
 from tests.fuzz.outcome import LIMIT_SECONDS, Outcome, prepare_process

@@ -12,7 +12,8 @@ import pytest
 
 from rfsq_jax.parallel import workers
 from rfsq_jax.parallel.calls import Caller, WorkerDiedError, run_all
-from rfsq_jax.parallel.workers import Failed, Killed, Pool, Worker
+from rfsq_jax.parallel.places import Failed
+from rfsq_jax.parallel.workers import Killed, Pool, Worker
 
 
 def halve(number, report):

@@ -17,7 +17,8 @@ from rfsq_jax.evaluation.play.rollout import play
 from rfsq_jax.evaluation.play.run import PATIENCE_SECONDS, Evaluation
 from rfsq_jax.evaluation.play.worker import Job, MakeSimulator, SimulatorWorker
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Trial, placement_seed
-from rfsq_jax.parallel.workers import LOCAL, Place, Pool
+from rfsq_jax.parallel.places import LOCAL, Place
+from rfsq_jax.parallel.workers import Pool
 from tests.support.processes import wait_to_be_killed
 
 SIZE, CAMERAS = 8, 2

@@ -1,6 +1,7 @@
 """One run in two processes of four devices each: the same results, and an end in common."""
 
 import json
+import shutil
 import signal
 
 import jax
@@ -9,10 +10,13 @@ import pytest
 
 from rfsq_jax import ActionTokenizer
 from rfsq_jax.backbones import make_backbone
+from rfsq_jax.backbones.protocol import DEPTHS
+from rfsq_jax.features.store import FeatureStore
 from rfsq_jax.policies.files import load_policy
 from rfsq_jax.tokenizers.step import StepTokenizer
 from rfsq_jax.training.heads.training import PolicyRun
 from tests.support.feature_store import make_store
+from tests.support.features import demonstrations
 from tests.support.run_in_processes import finish, output_of, running, wait_for
 
 STEPS, OFTEN = 60, 20
@@ -142,3 +146,24 @@ def test_heads_learn_the_same_in_two_processes(chunks, tmp_path):
     one, two = (load_policy(tmp_path / name / "policy").params for name in ("one", "two"))
     kernels = [each["main"]["coarse_out"]["kernel"] for each in (one, two)]
     np.testing.assert_allclose(*kernels, atol=2e-3)
+
+
+def test_features_come_once_whoever_makes_them(tmp_path):
+    folder = demonstrations(tmp_path / "demos")
+    command = ["train.features", "--images", str(folder), "--episodes-per-shard", "2"]
+    command += ["--workers", "1", "--held-out", "0.3"]
+    for name, processes in (("one", 1), ("two", 2)):
+        options = [*command, "--output", str(tmp_path / name)]
+        with running(options, tmp_path / "log", processes=processes, devices=1) as started:
+            assert finish(started) == [0] * processes, output_of(tmp_path / "log")
+    shards = sorted(path.name for path in (tmp_path / "two").glob("shard-*"))
+    assert len(shards) > 1
+    # What a lost host had to make, the next run makes, of however many processes.
+    shutil.rmtree(tmp_path / "two" / shards[1])
+    with running([*options[:-1], str(tmp_path / "two")], tmp_path / "log") as started:
+        assert finish(started) == [0], output_of(tmp_path / "log")
+    one, two = (FeatureStore.open(tmp_path / name) for name in ("one", "two"))
+    rows = np.arange(len(one))
+    assert len(two) == len(one)
+    for depth in DEPTHS:
+        np.testing.assert_array_equal(two.gather(depth, rows), one.gather(depth, rows))

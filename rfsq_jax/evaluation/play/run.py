@@ -15,7 +15,8 @@ from rfsq_jax.evaluation.log import EpisodeLog, Record
 from rfsq_jax.evaluation.play.batched_policy import Server
 from rfsq_jax.evaluation.play.worker import Finished, Request, SimulatorWorker
 from rfsq_jax.evaluation.protocol import Scene, Trial
-from rfsq_jax.parallel.workers import Failed, Killed, Pool
+from rfsq_jax.parallel.places import Failed
+from rfsq_jax.parallel.workers import Killed, Pool
 
 MAX_TRIES = 2
 MAX_KILLS = 10

@@ -25,7 +25,8 @@ from rfsq_jax.evaluation.log import Record, digest, write_actions
 from rfsq_jax.evaluation.play.rollout import Played, Simulator, Stopwatch, film, play
 from rfsq_jax.evaluation.play.video import FRAME_EVERY, write_filmstrip, write_video
 from rfsq_jax.evaluation.protocol import EvaluationProtocol, Scene, Trial, placement_seed
-from rfsq_jax.parallel.workers import LOCAL, Frame, Place, Worker
+from rfsq_jax.parallel.places import LOCAL, Frame, Place
+from rfsq_jax.parallel.workers import Worker
 
 Videos = Literal["none", "failures", "all"]
 MakeSimulator = Callable[[str, int, int], Simulator]
