@@ -12,8 +12,8 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from eval import openvla_topologies
+from eval.benchmarks.compiled.hlo import group_size, read_program, ring_bytes, trip_count
 from eval.benchmarks.device_peaks import PEAKS, Cost
-from eval.benchmarks.openvla.hlo import group_size, read_program, ring_bytes, trip_count
 from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for
 from eval.openvla_topologies import time_figures

@@ -146,7 +146,7 @@ def train_averaged(
       FloatingPointError: if the loss becomes NaN or inf.
     """
     final = train_on_mesh(
-        _make_update(config, objective),
+        make_update(config, objective),
         initial_state(config, params),
         feed,
         config=config.loop,
@@ -166,7 +166,8 @@ def initial_state(config: AveragedTraining, params: Params) -> TrainState:
     return TrainState.create(params, optimizer, ema_params=averages)
 
 
-def _make_update(config: AveragedTraining, objective: Objective) -> Update:
+def make_update(config: AveragedTraining, objective: Objective) -> Update:
+    """Returns one optimiser step on a batch, which moves the averages along."""
     optimizer = config.optimizer.build(config.loop.steps)
     gradient = jax.value_and_grad(objective, has_aux=True)
 

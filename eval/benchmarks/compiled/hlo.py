@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_ROUNDS = {"all-reduce": 2}
 WIDTHS = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "f64": 8}
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -39,20 +40,29 @@ class Program:
 
     Attributes:
       collectives: how many of each kind.
-      sent: bytes that a chip sends for them, on rings of those that take part.
+      sent_by_kind: bytes that a chip sends for them, on rings of those that take part.
+      rounds: group size -> how often data goes once around such a group.
       cycles: of the chip, as the compiler estimates them; collectives have none.
     """
 
     collectives: dict[str, int]
-    sent: float
+    sent_by_kind: dict[str, float]
+    rounds: dict[int, int]
     cycles: int
+
+    @property
+    def sent(self) -> float:
+        """Bytes that a chip sends in all."""
+        return sum(self.sent_by_kind.values())
 
 
 def read_program(text: str, chips: int) -> Program:
     """Reads a compiled program's text."""
     computations, entry = _computations(text)
     counts: Counter[str] = Counter()
-    sent, cycles = 0.0, 0
+    sent: Counter[str] = Counter()
+    rounds: Counter[int] = Counter()
+    cycles = 0
     for name, times in _times(computations, entry).items():
         for line in computations[name]:
             cycles += times * sum(map(int, _CYCLES.findall(line)))
@@ -63,8 +73,10 @@ def read_program(text: str, chips: int) -> Program:
                     # The TPU's compiler writes it as a sum of which each chip keeps its slice.
                     kind, size = "reduce-scatter", size // group
                 counts[kind] += times
-                sent += times * ring_bytes(kind, size, group)
-    return Program(dict(sorted(counts.items())), sent, cycles)
+                sent[kind] += times * ring_bytes(kind, size, group)
+                # A sum is scattered and gathered; a permutation is one hop of a ring.
+                rounds[2 if kind == "collective-permute" else group] += times * _ROUNDS.get(kind, 1)
+    return Program(*(dict(sorted(each.items())) for each in (counts, sent, rounds)), cycles)
 
 
 def ring_bytes(kind: str, result: int, chips: int) -> float:
