@@ -143,6 +143,5 @@ def torus_of(topology: str) -> tuple[int, ...]:
 
 
 def _needed(error: str) -> str:
-    """The sentence of the compiler's error that says how much is missing."""
-    found = re.search(r"Used [\d.]+\w* of [\d.]+\w* \w+", error)
-    return found[0].replace("Used", "needs") if found else error.splitlines()[0]
+    """What the compiler says of the memory, without its allocations one by one."""
+    return " ".join(error.partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[:2])

@@ -54,7 +54,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     """Efficiency by number of chips, a panel for each kind of chip and a line for each step."""
     families = list(dict.fromkeys(row.family for row in rows))
     steps = list(dict.fromkeys(row.step for row in rows))
-    figure, panels = plots.new_figure((4 * len(families), 3.4), len(families), sharey=True)
+    figure, panels = plots.new_figure((4.0 * len(families), 3.4), len(families), sharey=True)
     for axes, family in zip(panels, families, strict=True):
         for index, step in enumerate(steps):
             points = sorted(
