@@ -22,7 +22,7 @@ from eval.benchmarks.scaling.measuring import Maker, Row, measure, mesh_of
 from eval.benchmarks.scaling.openvla_steps import features_step, policy_step
 from eval.benchmarks.scaling.report import efficiency, exceeded, markdown, plot
 from eval.benchmarks.scaling.training_steps import autoencoder_step, heads_step, ordered_step
-from rfsq_jax.runs.checks import MAX_SIZE, require, require_range
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_known, require_range
 from rfsq_jax.runs.claims import hold_folder
 from rfsq_jax.runs.commands import BROKEN_OFF, command, opened, user_errors
 from rfsq_jax.runs.files import atomic_path
@@ -48,6 +48,7 @@ class ScalingConfig:
 
     Attributes:
       topologies: of TPUs.
+      steps: which of them.
       autoencoder: chunks on each chip in a training step of the autoencoder.
       ordered: the same of the ordered tokenizer.
       heads: samples on each chip in a training step of the heads.
@@ -62,6 +63,7 @@ class ScalingConfig:
         *("v5p:2x2x1", "v5p:2x2x2", "v5p:4x8x8"),
         *("v6e:2x2", "v6e:2x4", "v6e:16x16"),
     )
+    steps: tuple[str, ...] = tuple(STEPS)
     autoencoder: int = 64
     ordered: int = 256
     heads: int = 64
@@ -74,6 +76,8 @@ class ScalingConfig:
         require_types(self)
         require_range(self, 1, MAX_SIZE, *STEPS, "jobs")
         require(len(self.topologies) > 0, "topologies", "at least one", self.topologies)
+        require(len(self.steps) > 0, "steps", "at least one", self.steps)
+        require_known(self.steps, STEPS, "steps")
         for topology in self.topologies:
             torus_of(topology)
 
@@ -105,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure_all(config: ScalingConfig) -> list[Row]:
     """Every step on every topology; what an earlier run compiled is not compiled again."""
-    jobs = [(name, topology) for name in STEPS for topology in config.topologies]
+    jobs = [(name, topology) for name in config.steps for topology in config.topologies]
     known = config.output / "programs"
 
     def one(job: tuple[str, str]) -> Row:

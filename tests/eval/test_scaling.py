@@ -43,7 +43,7 @@ def summing_step(mesh: Mesh, batch: int) -> Step:
 def here(monkeypatch):
     """Topologies of CPU devices, and a step that compiles fast."""
     monkeypatch.setitem(PEAKS, "cpu", CHIP)
-    monkeypatch.setattr(scaling, "STEPS", {"heads": summing_step})
+    monkeypatch.setitem(scaling.STEPS, "heads", summing_step)
 
     def mesh(topology: str) -> Mesh:
         return make_mesh(devices=jax.devices()[: 4 if topology == HERE[0] else 8])
@@ -53,7 +53,9 @@ def here(monkeypatch):
 
 
 def run(output: Path, *options: str) -> int:
-    return scaling.main(["--topologies", *HERE, "--output", str(output), *options])
+    return scaling.main(
+        ["--topologies", *HERE, "--steps", "heads", "--output", str(output), *options]
+    )
 
 
 def rows_of(output: Path) -> list[dict[str, Any]]:
@@ -114,6 +116,11 @@ def test_a_broken_compiler_is_no_row(here, tmp_path, monkeypatch):
 def test_topologies_must_be_well_formed(topology, tmp_path, capsys):
     line = refusal(scaling.main, ["--topologies", topology, "--output", str(tmp_path)], capsys)
     assert "topologies must be a chip and its axes" in line
+
+
+def test_steps_must_be_known(tmp_path, capsys):
+    line = refusal(scaling.main, ["--steps", "head", "--output", str(tmp_path)], capsys)
+    assert "did you mean 'heads'" in line
 
 
 def row(step: str, chips: int, seconds: float | None, topology: str = "v5e:1x1") -> Row:
