@@ -17,12 +17,12 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from eval.benchmarks.compiled.hlo import read_program
+from eval.benchmarks.compiled.topologies import compiler_options, devices_of
 from eval.benchmarks.device_peaks import PEAKS, limit_seconds
-from eval.benchmarks.hlo import read_program
 from eval.benchmarks.openvla.cost import cost_parts, passes
 from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for
-from eval.benchmarks.topologies import compiler_options, devices_of
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, OpenVLAConfig
 from rfsq_jax.parallel.sharding import make_mesh
 from rfsq_jax.runs.checks import MAX_SIZE, require_range

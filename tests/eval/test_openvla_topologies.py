@@ -12,8 +12,8 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from eval import openvla_topologies
+from eval.benchmarks.compiled.hlo import group_size, read_program, ring_bytes, trip_count
 from eval.benchmarks.device_peaks import PEAKS, Cost
-from eval.benchmarks.hlo import group_size, read_program, ring_bytes, trip_count
 from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for
 from eval.openvla_topologies import time_figures
@@ -69,7 +69,45 @@ def test_loops_within_loops_are_counted_out():
     }
     assert program.cycles == 3 * 100 + 7
     gathered, scattered, sent = 15 * 16 * 3 / 4, 3 * (8 * 16 * 2) * 3 / 4, 8 * 2 * 4
+    assert program.sent_by_kind == {
+        "all-gather": gathered,
+        "collective-permute": sent,
+        "reduce-scatter": scattered,
+    }
     assert program.sent == gathered + scattered + sent
+    assert program.rounds == {2: 1, 4: 15 + 3}
+    assert program.unknown == 0
+
+
+BESIDE = """
+HloModule made_up
+
+%begin (x: bf16[4]) -> (bf16[4], bf16[8]) {
+  %all-gather.1 = bf16[8]{0} all-gather(%x), channel_id=3, replica_groups=[4,2]<=[8], dimensions={0}
+}
+
+%async_collective_fusion.7 (x: bf16[4]) -> bf16[8] {
+  %all-gather.2 = bf16[8]{0} all-gather(%x), channel_id=3, replica_groups=[4,2]<=[8], dimensions={0}
+}
+
+%end (x: bf16[4]) -> bf16[8] {
+  ROOT %all-gather.3 = bf16[8]{0} all-gather(%x), channel_id=3, replica_groups=[4,2]<=[8], dimensions={0}
+}
+
+ENTRY %main (x: bf16[4]) -> bf16[8] {
+  %async-collective-start = (bf16[4], bf16[8]) fusion(%x), kind=kCustom, calls=%begin
+  %fusion.7 = bf16[8]{0} fusion(%x), kind=kOutput, calls=%async_collective_fusion.7, backend_config={"estimated_cycles":"50"}
+  %copy = bf16[8]{0} copy(%x), backend_config={"estimated_cycles":"9223372036854775807"}
+  ROOT %async-collective-done = bf16[8]{0} fusion(%fusion.7), kind=kCustom, calls=%end
+}
+"""  # noqa: E501
+
+
+def test_a_collective_beside_products_is_one():
+    program = read_program(BESIDE, 8)
+    assert program.collectives == {"all-gather": 1}
+    assert program.sent == 8 * 2 / 2
+    assert (program.cycles, program.unknown) == (50, 1)
 
 
 def test_a_loop_without_a_bound_is_refused():

@@ -1,4 +1,4 @@
-"""Compiles OpenVLA for accelerators that need not be there."""
+"""Compiles OpenVLA for a mesh of accelerators that need not be there."""
 
 from __future__ import annotations
 

@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_ROUNDS = {"all-reduce": 2}
 WIDTHS = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "f64": 8}
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_NAME = re.compile(r"\s*(?:ROOT )?%?([\w.\-]+) = ")
 _CALLED = re.compile(
     r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)"
 )
@@ -25,6 +27,8 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _BODY = re.compile(r"\b(?:body|condition)=%?([\w.\-]+)")
 _CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
 _CONSTANT = re.compile(r"= [su]32\[\]\S* constant\((\d+)\)")
+_UNKNOWN = 2**63 - 1
+_ASYNC = re.compile(r"^async_collective_fusion|^async-collective-done")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(")
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
@@ -39,32 +43,51 @@ class Program:
 
     Attributes:
       collectives: how many of each kind.
-      sent: bytes that a chip sends for them, on rings of those that take part.
+      sent_by_kind: bytes that a chip sends for them, on rings of those that take part.
+      rounds: group size -> how often data goes once around such a group.
       cycles: of the chip, as the compiler estimates them; collectives have none.
+      unknown: instructions that run for which the compiler could not estimate any.
     """
 
     collectives: dict[str, int]
-    sent: float
+    sent_by_kind: dict[str, float]
+    rounds: dict[int, int]
     cycles: int
+    unknown: int = 0
+
+    @property
+    def sent(self) -> float:
+        """Bytes that a chip sends in all."""
+        return sum(self.sent_by_kind.values())
 
 
 def read_program(text: str, chips: int) -> Program:
     """Reads a compiled program's text."""
     computations, entry = _computations(text)
     counts: Counter[str] = Counter()
-    sent, cycles = 0.0, 0
-    for name, times in _times(computations, entry).items():
+    sent: Counter[str] = Counter()
+    rounds: Counter[int] = Counter()
+    cycles, unknown = 0, 0
+    times_of = _times(computations, entry)
+    repeated = _later_parts(computations)
+    for name, times in times_of.items():
         for line in computations[name]:
-            cycles += times * sum(map(int, _CYCLES.findall(line)))
-            if found := _COLLECTIVE.search(line):
+            noted = [int(each) for each in _CYCLES.findall(line)]
+            cycles += times * sum(each for each in noted if each < _UNKNOWN)
+            unknown += times * sum(each >= _UNKNOWN for each in noted)
+            if name not in repeated and (found := _COLLECTIVE.search(line)):
                 shape, kind, start = found.groups()
                 size, group = _result_bytes(shape, bool(start)), group_size(line, chips)
                 if name.startswith("all-reduce-scatter"):
                     # The TPU's compiler writes it as a sum of which each chip keeps its slice.
                     kind, size = "reduce-scatter", size // group
                 counts[kind] += times
-                sent += times * ring_bytes(kind, size, group)
-    return Program(dict(sorted(counts.items())), sent, cycles)
+                sent[kind] += times * ring_bytes(kind, size, group)
+                # A sum is scattered and gathered; a permutation is one hop of a ring.
+                rounds[2 if kind == "collective-permute" else group] += times * _ROUNDS.get(kind, 1)
+    return Program(
+        *(dict(sorted(each.items())) for each in (counts, sent, rounds)), cycles, unknown
+    )
 
 
 def ring_bytes(kind: str, result: int, chips: int) -> float:
@@ -138,6 +161,22 @@ def _times(computations: dict[str, list[str]], entry: str) -> Counter[str]:
 
     visit(entry, 1)
     return times
+
+
+def _later_parts(computations: dict[str, list[str]]) -> set[str]:
+    """Computations that go on with, or end, a collective that another one started.
+
+    The TPU's compiler writes a collective that runs beside products once where it starts, once in
+    each fusion meanwhile, and once where it ends.
+    """
+    return {
+        called
+        for lines in computations.values()
+        for line in lines
+        if (named := _NAME.match(line))
+        for called in _called(line)
+        if _ASYNC.match(named[1]) or _ASYNC.match(called)
+    }
 
 
 def _calls(line: str, computations: dict[str, list[str]]) -> Iterator[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Devices that need not be there: what compilers are told of them."""
+"""Devices to compile for that need not be there."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def devices_of(topology: str) -> list[Any]:
     _require("libtpu", "tpu", topology)
     # Without it the compiler asks the network what machine this is.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    # No device is opened, so that several may compile at once.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     return list(topologies.get_topology_desc(topology, platform="tpu").devices)
 
 
