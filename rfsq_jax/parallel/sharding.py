@@ -95,18 +95,10 @@ def tree_shardings(tree: Any, mesh: Mesh, rules: Rules, spec_of: SpecOf = spec_f
 
     Raises:
       KeyError: if a leaf has no rule.
-      ValueError: if an axis of a leaf does not divide by what it is split over.
     """
 
-    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        spec = spec_of(leaf_path(path), rules)
-        for size, axis in zip(np.shape(leaf), spec, strict=False):
-            if axis is not None and size % mesh.shape[axis]:
-                raise ValueError(
-                    f"mesh {axis} must divide {leaf_path(path)} of shape {np.shape(leaf)}, "
-                    f"got {mesh.shape[axis]}"
-                )
-        return NamedSharding(mesh, spec)
+    def place(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        return NamedSharding(mesh, spec_of(leaf_path(path), rules))
 
     return jax.tree_util.tree_map_with_path(place, tree)
 
@@ -130,15 +122,29 @@ def require_divisible(batch_size: int, mesh: Mesh) -> None:
 
 
 def place(tree: Any, mesh: Mesh, rules: Rules, spec_of: SpecOf = spec_for) -> Any:
-    """Puts host arrays, which every process holds whole, onto the mesh."""
+    """Puts host arrays, which every process holds whole, onto the mesh.
 
-    def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    Raises:
+      KeyError: if a leaf has no rule.
+      ValueError: if an axis of a leaf does not divide by what it is split over.
+    """
+
+    def put(path: tuple[Any, ...], leaf: Any, sharding: NamedSharding) -> jax.Array:
+        _require_even(leaf_path(path), np.shape(leaf), sharding)
         if jax.process_count() == 1:
             return jax.device_put(leaf, sharding)
         host = np.asarray(leaf)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-    return jax.tree.map(put, tree, tree_shardings(tree, mesh, rules, spec_of))
+    shardings = tree_shardings(tree, mesh, rules, spec_of)
+    return jax.tree_util.tree_map_with_path(put, tree, shardings)
+
+
+def _require_even(path: str, shape: tuple[int, ...], sharding: NamedSharding) -> None:
+    for size, axis in zip(shape, sharding.spec, strict=False):
+        if axis is not None and size % sharding.mesh.shape[axis]:
+            got = sharding.mesh.shape[axis]
+            raise ValueError(f"mesh {axis} must divide {path} of shape {shape}, got {got}")
 
 
 def fetch(tree: Any) -> Any:
