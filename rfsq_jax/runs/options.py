@@ -51,7 +51,8 @@ def parse(
     # A config's own errors stand in a box of several lines, which is not shown.
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
+        # Inside of another one, a config's own error comes as it is.
+        with contextlib.redirect_stderr(printed), user_errors(command):
             return tyro.cli(config_class, **options)
     except SystemExit as refusal:
         with user_errors(command):
