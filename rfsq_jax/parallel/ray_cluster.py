@@ -86,10 +86,14 @@ class RayCluster:
 
     def __init__(self, address: str) -> None:
         _require_answer(address)
+        # Ray would end this process by SIGTERM in its own way.
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ValueError(f"ray must be the address of a cluster, got {address}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
         self._key = secrets.token_bytes(32)
         self._listener = Listener((ray.util.get_node_ip_address(), 0), authkey=self._key)
         self._is_open = True
