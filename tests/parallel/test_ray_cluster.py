@@ -63,6 +63,7 @@ def play(folder, address):
     return python("tests.support.ray_run", folder, address, EPISODES, stdout=subprocess.PIPE)
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_killed_driver_goes_on_and_a_lost_machine_loses_no_episode(cluster, expected, tmp_path):
     address, lose = cluster

@@ -102,6 +102,7 @@ def test_a_killed_process_ends_the_other_and_one_process_goes_on(config, alone, 
     assert_same_tokenizers(alone, folder)
 
 
+@pytest.mark.slow
 def test_a_stopped_process_has_saved_and_two_go_on(config, alone, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
     with running(ae(config, folder), log) as processes:
@@ -130,6 +131,7 @@ def test_one_of_two_is_asked_to_stop_and_both_save(config, tmp_path):
     assert not (folder / "tokenizer").exists()
 
 
+@pytest.mark.slow
 def test_heads_learn_the_same_in_two_processes(chunks, tmp_path):
     run = PolicyRun()
     tokenizer = ActionTokenizer.from_pretrained(run.tokenizer)
@@ -148,6 +150,7 @@ def test_heads_learn_the_same_in_two_processes(chunks, tmp_path):
     np.testing.assert_allclose(*kernels, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_features_come_once_whoever_makes_them(tmp_path):
     folder = demonstrations(tmp_path / "demos")
     command = ["train.features", "--images", str(folder), "--episodes-per-shard", "2"]
