@@ -20,6 +20,7 @@ from eval import (
     openvla_memory,
     openvla_speed,
     openvla_topologies,
+    scaling,
     speed,
 )
 from eval.studies.position_probe import ProbeConfig
@@ -108,6 +109,7 @@ CONFIGS: tuple[Any, ...] = (
     openvla_memory.MemoryConfig(),
     openvla_speed.OpenVLASpeedConfig(),
     openvla_topologies.TopologiesConfig(),
+    scaling.ScalingConfig(),
     speed.SpeedConfig(),
 )
 WRONG = {

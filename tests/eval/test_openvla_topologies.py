@@ -19,6 +19,7 @@ from eval.benchmarks.openvla.topologies import compile_for
 from eval.openvla_topologies import time_figures
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OpenVLAConfig
 from rfsq_jax.parallel.sharding import make_mesh
+from tests.support.commands import refusal
 
 NESTED = """
 HloModule made_up
@@ -193,3 +194,18 @@ def test_time_is_computing_and_sending():
 def test_batches_must_split():
     with pytest.raises(ValueError, match="multiple of data"):
         openvla_topologies.TopologiesConfig(data=4, batch=2)
+    with pytest.raises(ValueError, match="data must be 1 with a sequence"):
+        openvla_topologies.TopologiesConfig(data=2, batch=2, sequence=2)
+
+
+def test_tokens_are_split_over_groups(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(openvla_topologies, "MODELS", {"tiny": (TINY_OFT, 2, chunk)})
+    monkeypatch.setattr(openvla_topologies, "SPREAD_OPTIONS", {})
+    monkeypatch.setattr(openvla_topologies, "devices_of", lambda name: jax.devices()[:4])
+    options = ["--topologies", "here", "--sequence", "2", "--layers", "unrolled"]
+    assert openvla_topologies.main([*options, "--output", str(tmp_path)]) == 0
+    (row,) = json.loads((tmp_path / "results.json").read_text())["figures"]["rows"]
+    assert row["mesh"] == {"data": 1, "fsdp": 1, "sequence": 2, "tensor": 2}
+    assert row["bytes_sent"] > 0
+    line = refusal(openvla_topologies.main, [*options[:3], "3", "--output", str(tmp_path)], capsys)
+    assert "sequence must be a divisor of the 4 devices" in line

@@ -18,7 +18,7 @@ from eval.benchmarks.scaling.step import Step, by_rules, on_mesh, tree_bytes
 from eval.benchmarks.scaling.training_steps import STATE_DIM, heads_shape
 from rfsq_jax import ActionTokenizer
 from rfsq_jax.backbones.openvla import layout
-from rfsq_jax.backbones.openvla.backbone import OpenVLABackbone, tiled_prompt
+from rfsq_jax.backbones.openvla.backbone import PROMPT_BLOCK, OpenVLABackbone
 from rfsq_jax.backbones.openvla.config import OPENVLA_OFT_7B, OpenVLAConfig
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Inputs
@@ -94,8 +94,6 @@ def _groups(mesh: Mesh, tensor: int) -> Mesh:
 
 
 def _inputs(config: OpenVLAConfig, mesh: Mesh, batch: int) -> Inputs:
-    shapes = abstract_inputs(
-        config, CAMERAS, tiled_prompt(config, CAMERAS), batch * mesh.shape["data"]
-    )
+    shapes = abstract_inputs(config, CAMERAS, PROMPT_BLOCK, batch * mesh.shape["data"])
     names = ("pixels", "prompt", "lengths", "state")
     return on_mesh(dict(zip(names, shapes, strict=True)), mesh, "data")

@@ -21,7 +21,6 @@ from rfsq_jax.backbones.openvla.checkpoint import detect, load, version_of
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
 from rfsq_jax.backbones.openvla.hub import resolve_checkpoint
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
-from rfsq_jax.backbones.openvla.spreading import BLOCK
 from rfsq_jax.backbones.openvla.statistics import Statistics, data_sets, read_statistics
 from rfsq_jax.backbones.protocol import (
     EARLY,
@@ -113,9 +112,7 @@ class OpenVLABackbone(Backbone):
             [pictures.prepare(each, *how) for each in sample] for sample in observations.images
         ]
         encoded = [prompts.prompt_ids(self._tokenizer, each) for each in observations.instructions]
-        on_tpu = jax.default_backend() == "tpu"
-        block = tiled_prompt(self.config, self.spec.cameras) if on_tpu else PROMPT_BLOCK
-        ids, lengths = prompts.pad_prompts(encoded, block)
+        ids, lengths = prompts.pad_prompts(encoded, PROMPT_BLOCK)
         inputs = {"pixels": np.asarray(pixels), "prompt": ids, "lengths": lengths}
         if self._takes_state:
             assert self.statistics is not None, "checked when the backbone was made"
@@ -187,14 +184,6 @@ class OpenVLABackbone(Backbone):
         early, whole = self.options.early_layer, self.config.llama.depth
         assert early is not None, "resolved"
         return range(early) if depth == EARLY else range(early, whole)
-
-
-def tiled_prompt(config: OpenVLAConfig, cameras: int) -> int:
-    """The least length of prompts, from PROMPT_BLOCK, with which a sequence fills a TPU's tiles."""
-    others = cameras * config.patches
-    if config.oft is not None:
-        others += config.oft.slots + 1 + config.oft.proprio
-    return PROMPT_BLOCK + -(others + PROMPT_BLOCK) % BLOCK
 
 
 def _mesh_of(chips: int) -> Mesh:

@@ -53,7 +53,8 @@ def run_layers(
 
     def step(x: Array, layer: dict[str, Any]) -> tuple[Array, Pair]:
         q, k, v = _project(layer, config, x, turns)
-        k, v = spreading.keys(k), spreading.keys(v)
+        # A TPU's compiler would make the values again for every block of scores.
+        k, v = spreading.keys(k), spreading.keys(jax.lax.optimization_barrier(v))
         attended = attend(q, k, v, lengths, causal=lengths is None)
         return _finish(layer, config, x, attended), (k, v)
 
