@@ -65,7 +65,7 @@ def read_program(text: str, chips: int) -> Program:
     """Reads a compiled program's text."""
     computations, entry = _computations(text)
     counts: Counter[str] = Counter()
-    sent: Counter[str] = Counter()
+    sent: dict[str, float] = dict.fromkeys(KINDS, 0.0)
     rounds: Counter[int] = Counter()
     cycles, unknown = 0, 0
     times_of = _times(computations, entry)
@@ -85,8 +85,13 @@ def read_program(text: str, chips: int) -> Program:
                 sent[kind] += times * ring_bytes(kind, size, group)
                 # A sum is scattered and gathered; a permutation is one hop of a ring.
                 rounds[2 if kind == "collective-permute" else group] += times * _ROUNDS.get(kind, 1)
+    kinds = sorted(counts)
     return Program(
-        *(dict(sorted(each.items())) for each in (counts, sent, rounds)), cycles, unknown
+        {kind: counts[kind] for kind in kinds},
+        {kind: sent[kind] for kind in kinds},
+        dict(sorted(rounds.items())),
+        cycles,
+        unknown,
     )
 
 
