@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax.sharding import Mesh
@@ -24,8 +24,9 @@ from eval.benchmarks.openvla.cost import cost_parts, passes
 from eval.benchmarks.openvla.programs import chunk, first_token
 from eval.benchmarks.openvla.topologies import compile_for
 from rfsq_jax.backbones.openvla.config import OPENVLA_7B, OPENVLA_OFT_7B, OpenVLAConfig
+from rfsq_jax.backbones.openvla.spreading import make_spread_mesh
 from rfsq_jax.parallel.sharding import make_mesh
-from rfsq_jax.runs.checks import MAX_SIZE, require_range
+from rfsq_jax.runs.checks import MAX_SIZE, require, require_choice, require_range
 from rfsq_jax.runs.commands import STARTS_AGAIN, command, user_errors
 from rfsq_jax.runs.files import atomic_path
 from rfsq_jax.runs.options import parse
@@ -39,6 +40,8 @@ MODELS: dict[str, tuple[OpenVLAConfig, int, Callable[..., Any]]] = {
     "OFT, 2 images + proprio": (OPENVLA_OFT_7B, 2, chunk),
     "base, prefill": (OPENVLA_7B, 1, first_token),
 }
+# Whole products: a few rows at a time, as they arrive, would leave the matrix units half empty.
+SPREAD_OPTIONS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "100000"}
 HEADER = (
     "topology",
     "chips",
@@ -64,6 +67,10 @@ class TopologiesConfig:
       data: chips over which a batch is split; the others split the weights.
       batch: samples, a multiple of `data`.
       prompt: tokens.
+      sequence: groups of chips over which a sample's tokens are split; within a group the weights
+        are. None splits weights only.
+      layers: scanned, which compiles fast, or unrolled, so that a TPU fetches a layer's weights
+        while it computes the one before.
       output: folder of results.json and table.md.
     """
 
@@ -71,13 +78,19 @@ class TopologiesConfig:
     data: int = 1
     batch: int = 1
     prompt: int = 35
+    sequence: int | None = None
+    layers: Literal["scanned", "unrolled"] = "scanned"
     output: Path = Path("runs/openvla_topologies")
 
     def __post_init__(self) -> None:
+        require_choice(self.layers, ("scanned", "unrolled"), "layers")
         require_types(self)
         require_range(self, 1, MAX_SIZE, "data", "batch", "prompt")
         if self.batch % self.data:
             raise ValueError(f"batch must be a multiple of data {self.data}, got {self.batch}")
+        if self.sequence is not None:
+            require_range(self, 1, MAX_SIZE, "sequence")
+            require(self.data == 1, "data", "1 with a sequence", self.data)
 
 
 @command(COMMAND, STARTS_AGAIN)
@@ -90,10 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with progress_bar(len(config.topologies) * len(MODELS), "compiling", "program") as bar:
         for topology in config.topologies:
             with user_errors(COMMAND):
-                devices = devices_of(topology)
-            mesh = make_mesh(min(config.data, len(devices)), tensor=-1, devices=devices)
+                mesh = mesh_of(config, devices_of(topology))
+            options = compiler_options(topology) | (SPREAD_OPTIONS if config.sequence else {})
             for name in MODELS:
-                figures = fit(config, *MODELS[name], mesh, compiler_options(topology))
+                figures = fit(config, *MODELS[name], mesh, options)
                 rows.append({"topology": topology, "model": name, **figures})
                 bar.update(1)
     table = markdown(rows)
@@ -102,6 +115,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table)
     print(f"figures: {write_results(config.output, figures={'rows': rows}, config=config)}")
     return 0
+
+
+def mesh_of(config: TopologiesConfig, devices: Sequence[Any]) -> Mesh:
+    """The devices as the config splits samples and weights.
+
+    Raises:
+      ValueError: if they cannot be split like that.
+    """
+    if config.sequence is not None:
+        return make_spread_mesh(config.sequence, devices)
+    return make_mesh(min(config.data, len(devices)), tensor=-1, devices=devices)
 
 
 def fit(
@@ -114,7 +138,9 @@ def fit(
 ) -> dict[str, Any]:
     """Compiles a model for a mesh and reads how it fits, in bytes and seconds."""
     started = time.perf_counter()
-    compiled = compile_for(mesh, model, images, function, config.prompt, config.batch, options)
+    listed = config.layers == "unrolled"
+    sizes = (images, function, config.prompt, config.batch)
+    compiled = compile_for(mesh, model, *sizes, options, listed=listed)
     seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
     program = read_program(compiled.as_text(), mesh.size)

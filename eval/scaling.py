@@ -60,14 +60,14 @@ class ScalingConfig:
 
     topologies: tuple[str, ...] = (
         *("v5e:2x2", "v5e:2x4", "v5e:8x8", "v5e:16x16"),
-        *("v5p:2x2x1", "v5p:2x2x2", "v5p:4x8x8"),
-        *("v6e:2x2", "v6e:2x4", "v6e:16x16"),
+        *("v5p:2x2x1", "v5p:4x8x8"),
+        *("v6e:2x2", "v6e:16x16"),
     )
     steps: tuple[str, ...] = tuple(STEPS)
     autoencoder: int = 64
     ordered: int = 256
     heads: int = 64
-    features: int = 8
+    features: int = 16
     policy: int = 1
     jobs: int = 2
     output: Path = Path("runs/scaling")

@@ -19,6 +19,7 @@ from eval.benchmarks.openvla.topologies import compile_for
 from eval.openvla_topologies import time_figures
 from rfsq_jax.backbones.openvla.config import TINY, TINY_OFT, OpenVLAConfig
 from rfsq_jax.parallel.sharding import make_mesh
+from tests.support.commands import refusal
 
 NESTED = """
 HloModule made_up
@@ -132,11 +133,22 @@ def test_an_all_reduce_sends_what_scattering_and_gathering_send():
         ("replica_groups=[4,2]<=[8]", 2),
         ("replica_groups=[4,2]<=[2,4]T(1,0)", 2),
         ("replica_groups=mesh['axis_0'=2,'axis_1'=1,'axis_2'=4] {'axis_0','axis_2'}", 8),
+        (
+            "replica_groups=mesh['axis_0'=4,'axis_1'=1,'axis_2'=2], "
+            "device_ids=([2,4]T(1,0)) {'axis_0'}",
+            4,
+        ),
+        ("replica_groups={}", 16),
         ("source_target_pairs={{0,1}}", 16),
     ],
 )
 def test_groups_of_a_collective(groups, size):
     assert group_size(f"%r = f32[4] all-reduce(%x), {groups}, to_apply=%add", 16) == size
+
+
+def test_groups_that_nobody_knows_are_no_guess():
+    with pytest.raises(ValueError, match="groups of a collective"):
+        group_size("%r = f32[4] all-reduce(%x), replica_groups=all, to_apply=%add", 16)
 
 
 def compiled_counts(config: OpenVLAConfig) -> dict[str, int]:
@@ -193,3 +205,18 @@ def test_time_is_computing_and_sending():
 def test_batches_must_split():
     with pytest.raises(ValueError, match="multiple of data"):
         openvla_topologies.TopologiesConfig(data=4, batch=2)
+    with pytest.raises(ValueError, match="data must be 1 with a sequence"):
+        openvla_topologies.TopologiesConfig(data=2, batch=2, sequence=2)
+
+
+def test_tokens_are_split_over_groups(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(openvla_topologies, "MODELS", {"tiny": (TINY_OFT, 2, chunk)})
+    monkeypatch.setattr(openvla_topologies, "SPREAD_OPTIONS", {})
+    monkeypatch.setattr(openvla_topologies, "devices_of", lambda name: jax.devices()[:4])
+    options = ["--topologies", "here", "--sequence", "2", "--layers", "unrolled"]
+    assert openvla_topologies.main([*options, "--output", str(tmp_path)]) == 0
+    (row,) = json.loads((tmp_path / "results.json").read_text())["figures"]["rows"]
+    assert row["mesh"] == {"data": 1, "fsdp": 1, "sequence": 2, "tensor": 2}
+    assert row["bytes_sent"] > 0
+    line = refusal(openvla_topologies.main, [*options[:3], "3", "--output", str(tmp_path)], capsys)
+    assert "sequence must be a divisor of the 4 devices" in line

@@ -35,8 +35,12 @@ def _equation(equation: JaxprEqn) -> int:
 
 def _product(equation: JaxprEqn) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
-    shape = equation.invars[0].aval.shape
-    return 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    factor, result = (_shape(each[0]) for each in (equation.invars, equation.outvars))
+    return 2 * math.prod(result) * math.prod(factor[axis] for axis in contracted)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
 
 
 def _inside(params: dict[str, Any]) -> Iterator[Jaxpr | ClosedJaxpr]:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eval.benchmarks.openvla.programs import abstract_inputs
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig
-from rfsq_jax.backbones.openvla.layout import RULES, abstract_params
+from rfsq_jax.backbones.openvla.layout import RULES, abstract_params, unstacked
 from rfsq_jax.parallel.sharding import batch_sharding, tree_shardings
 
 
@@ -24,9 +24,12 @@ def compile_for(
     batch: int,
     options: dict[str, Any],
     dtype: Any = jnp.bfloat16,
+    listed: bool = False,
 ) -> Any:
     """A program for the mesh, with the parameters where `layout.RULES` puts them."""
     params = abstract_params(model, dtype)
+    if listed:
+        params = jax.eval_shape(lambda params: unstacked(params, model), params)
     inputs = abstract_inputs(model, images, prompt, batch, dtype)
     shardings = tree_shardings(params, mesh, RULES), (batch_sharding(mesh),) * len(inputs)
     jitted = jax.jit(
@@ -34,4 +37,5 @@ def compile_for(
         in_shardings=shardings,
         out_shardings=None if mesh.size > 1 else NamedSharding(mesh, PartitionSpec()),
     )
-    return jitted.lower(params, inputs).compile(compiler_options=options)
+    with jax.set_mesh(mesh):
+        return jitted.lower(params, inputs).compile(compiler_options=options)

@@ -146,7 +146,8 @@ def _compile(lowered: Any, memory: float, chips: int) -> dict[str, Any]:
 
 def _program(found: dict[str, Any]) -> Program:
     """JSON has no numbers as keys."""
-    return Program(**found | {"rounds": {int(k): v for k, v in found["rounds"].items()}})
+    rounds = {int(group): times for group, times in found["rounds"].items()}
+    return dataclasses.replace(Program(**found), rounds=rounds)
 
 
 def _version(lowered: Any, topology: str) -> str:

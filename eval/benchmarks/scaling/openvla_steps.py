@@ -18,7 +18,7 @@ from eval.benchmarks.scaling.step import Step, by_rules, on_mesh, tree_bytes
 from eval.benchmarks.scaling.training_steps import STATE_DIM, heads_shape
 from rfsq_jax import ActionTokenizer
 from rfsq_jax.backbones.openvla import layout
-from rfsq_jax.backbones.openvla.backbone import OpenVLABackbone
+from rfsq_jax.backbones.openvla.backbone import PROMPT_BLOCK, OpenVLABackbone
 from rfsq_jax.backbones.openvla.config import OPENVLA_OFT_7B, OpenVLAConfig
 from rfsq_jax.backbones.openvla.options import OpenVLAOptions
 from rfsq_jax.backbones.protocol import EARLY, FINAL, Inputs
@@ -27,7 +27,7 @@ from rfsq_jax.heads.config import HeadsConfig
 from rfsq_jax.heads.prediction import Predictor
 from rfsq_jax.parallel.sharding import make_mesh
 
-CAMERAS, PROMPT = 2, 40
+CAMERAS = 2
 POLICY_GROUP = 4
 """Chips that answer one robot."""
 
@@ -94,6 +94,6 @@ def _groups(mesh: Mesh, tensor: int) -> Mesh:
 
 
 def _inputs(config: OpenVLAConfig, mesh: Mesh, batch: int) -> Inputs:
-    shapes = abstract_inputs(config, CAMERAS, PROMPT, batch * mesh.shape["data"])
+    shapes = abstract_inputs(config, CAMERAS, PROMPT_BLOCK, batch * mesh.shape["data"])
     names = ("pixels", "prompt", "lengths", "state")
     return on_mesh(dict(zip(names, shapes, strict=True)), mesh, "data")

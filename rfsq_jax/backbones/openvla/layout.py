@@ -128,15 +128,20 @@ def _random(path: str, leaf: Leaf, key: jax.Array, dtype: Any) -> jax.Array:
 # back, so that a block needs one sum over the axis for attention and one for the MLP.
 _WIDEN = r"(fc1|q|k|v|gate|up|fc)"
 _NARROW = r"(proj|fc2|o|down)"
+# Of one block: the first axis of a stack holds the layers, which are never split.
+_BLOCKS: Rules = (
+    (r"qkv/kernel", PartitionSpec("fsdp", None, "tensor")),
+    (rf"(mlp/)?{_WIDEN}/kernel", PartitionSpec("fsdp", "tensor")),
+    (rf"(mlp/)?{_NARROW}/kernel", PartitionSpec("tensor", "fsdp")),
+)
 RULES: Rules = (
     (r"head/fc2/kernel", PartitionSpec("fsdp", None)),
     (r"proprio/fc1/kernel", PartitionSpec(None, "tensor")),
     # Not over the tensor axis: the language model's stream would come to be split too, and each
     # of its norms would have to be summed.
     (r"projector/fc3/kernel", PartitionSpec("fsdp", None)),
-    (r".*/blocks/qkv/kernel", PartitionSpec(None, "fsdp", None, "tensor")),
-    (rf".*/(blocks|layers)/(mlp/)?{_WIDEN}/kernel", PartitionSpec(None, "fsdp", "tensor")),
-    (rf".*/(blocks|layers)/(mlp/)?{_NARROW}/kernel", PartitionSpec(None, "tensor", "fsdp")),
+    *((rf".*/(blocks|layers)/{name}", PartitionSpec(None, *spec)) for name, spec in _BLOCKS),
+    *((rf".*/(blocks|layers)/\d+/{name}", spec) for name, spec in _BLOCKS),
     (r"llm/embed", PartitionSpec("tensor", "fsdp")),
     (r"llm/lm_head/kernel", PartitionSpec("fsdp", "tensor")),
     (rf"(projector|head|proprio)/{_WIDEN}/kernel", PartitionSpec("fsdp", "tensor")),

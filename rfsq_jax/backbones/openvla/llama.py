@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rfsq_jax.backbones.openvla import spreading
 from rfsq_jax.backbones.openvla.config import LlamaConfig
 from rfsq_jax.backbones.openvla.layers import (
     attend,
@@ -47,10 +48,13 @@ def run_layers(
     Returns:
       The last layer's output, without the final norm, and the cache.
     """
+    x = spreading.between(x)
     turns = rotations(config, jnp.arange(x.shape[1])[None], x.dtype)
 
     def step(x: Array, layer: dict[str, Any]) -> tuple[Array, Pair]:
         q, k, v = _project(layer, config, x, turns)
+        # A TPU's compiler would make the values again for every block of scores.
+        k, v = spreading.keys(k), spreading.keys(jax.lax.optimization_barrier(v))
         attended = attend(q, k, v, lengths, causal=lengths is None)
         return _finish(layer, config, x, attended), (k, v)
 
@@ -113,7 +117,7 @@ def _project(
     x: Float[Array, "b s e"],
     turns: tuple[Array, Array],
 ) -> tuple[Array, Array, Array]:
-    normed = rms_norm(layer["norm1"], x, config.epsilon)
+    normed = spreading.gathered(rms_norm(layer["norm1"], x, config.epsilon))
     q, k, v = (split_heads(linear(layer[name], normed), config.heads) for name in "qkv")
     return _rotate(q, turns), _rotate(k, turns), v
 
@@ -124,7 +128,7 @@ def _finish(
     x: Float[Array, "b s e"],
     attended: Float[Array, "b s h d"],
 ) -> Float[Array, "b s e"]:
-    x = x + linear(layer["o"], attended.reshape(x.shape))
-    normed = rms_norm(layer["norm2"], x, config.epsilon)
+    x = x + spreading.between(linear(layer["o"], attended.reshape(x.shape)))
+    normed = spreading.gathered(rms_norm(layer["norm2"], x, config.epsilon))
     gated = jax.nn.silu(linear(layer["gate"], normed)) * linear(layer["up"], normed)
-    return x + linear(layer["down"], gated)
+    return x + spreading.between(linear(layer["down"], gated))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rfsq_jax.backbones.openvla import llama
+from rfsq_jax.backbones.openvla import llama, spreading
 from rfsq_jax.backbones.openvla.config import OFTConfig, OpenVLAConfig
 from rfsq_jax.backbones.openvla.layers import (
     TORCH_EPSILON,
@@ -168,7 +168,7 @@ def oft_sequence(
     before = x.shape[1] - text.shape[1]
     # A slot is read one position before it, as the next token would be.
     read = (before + lengths - 1)[:, None] + jnp.arange(oft.slots)[None]
-    return Sequence(x, before + lengths + oft.slots + 1, read)
+    return Sequence(spreading.padded(x), before + lengths + oft.slots + 1, read)
 
 
 def run(

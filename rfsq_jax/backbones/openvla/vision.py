@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rfsq_jax.backbones.openvla import spreading
 from rfsq_jax.backbones.openvla.config import OpenVLAConfig, VitConfig
 from rfsq_jax.backbones.openvla.layers import (
     VIT_EPSILON,
@@ -55,7 +56,7 @@ def vit(
     remat: bool = False,
 ) -> Float[Array, "b p e"]:
     """The patches' tokens after the penultimate block, without a final norm."""
-    x = linear(params["patch"], patches)
+    x = linear(params["patch"], spreading.images(patches))
     x = x + along_batch(params["positions"], x)
     if config.prefix:
         # Class and registers have no position of their own.
@@ -63,10 +64,10 @@ def vit(
         x = jnp.concatenate([along_batch(prefix, x), x], axis=1)
 
     def step(x: Array, block: dict[str, Any]) -> tuple[Array, None]:
-        return _block(block, config.heads, x), None
+        return spreading.images(_block(block, config.heads, x)), None
 
     x, _ = run_stack(jax.checkpoint(step) if remat else step, x, params["blocks"])
-    return x[:, config.prefix :]
+    return spreading.images(x[:, config.prefix :])
 
 
 def along_batch(tokens: Float[Array, "s e"], x: Float[Array, "b s2 e"]) -> Float[Array, "b s e"]:
