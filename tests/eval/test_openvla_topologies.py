@@ -133,11 +133,22 @@ def test_an_all_reduce_sends_what_scattering_and_gathering_send():
         ("replica_groups=[4,2]<=[8]", 2),
         ("replica_groups=[4,2]<=[2,4]T(1,0)", 2),
         ("replica_groups=mesh['axis_0'=2,'axis_1'=1,'axis_2'=4] {'axis_0','axis_2'}", 8),
+        (
+            "replica_groups=mesh['axis_0'=4,'axis_1'=1,'axis_2'=2], "
+            "device_ids=([2,4]T(1,0)) {'axis_0'}",
+            4,
+        ),
+        ("replica_groups={}", 16),
         ("source_target_pairs={{0,1}}", 16),
     ],
 )
 def test_groups_of_a_collective(groups, size):
     assert group_size(f"%r = f32[4] all-reduce(%x), {groups}, to_apply=%add", 16) == size
+
+
+def test_groups_that_nobody_knows_are_no_guess():
+    with pytest.raises(ValueError, match="groups of a collective"):
+        group_size("%r = f32[4] all-reduce(%x), replica_groups=all, to_apply=%add", 16)
 
 
 def compiled_counts(config: OpenVLAConfig) -> dict[str, int]:

@@ -34,7 +34,7 @@ _COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(")
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _GROUP = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _IOTA_GROUP = re.compile(r"replica_groups=\[\d+,(\d+)\]<=")
-_MESH_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_MESH_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\][^{]* \{([^}]*)\}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,11 @@ def ring_bytes(kind: str, result: int, chips: int) -> float:
 
 
 def group_size(line: str, chips: int) -> int:
-    """How many chips take part in a collective together."""
+    """How many chips take part in a collective together.
+
+    Raises:
+      ValueError: if its groups are written in a way that is not known.
+    """
     if listed := _GROUP.search(line):
         return len(listed[1].split(","))
     if iota := _IOTA_GROUP.search(line):
@@ -111,6 +115,8 @@ def group_size(line: str, chips: int) -> int:
     if mesh := _MESH_GROUP.search(line):
         axes = dict(axis.split("=") for axis in mesh[1].split(","))
         return math.prod(int(axes[axis]) for axis in mesh[2].split(","))
+    if "replica_groups=" in line.replace("replica_groups={}", ""):
+        raise ValueError(f"groups of a collective must be listed, got {line.strip()[:300]}")
     return chips
 
 
