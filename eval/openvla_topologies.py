@@ -99,11 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(TopologiesConfig, argv, command=COMMAND, description=__doc__)
     # Looking for a TPU that is not there takes minutes.
     jax.config.update("jax_platforms", "cpu")
+    with user_errors(COMMAND):
+        meshes = {each: mesh_of(config, devices_of(each)) for each in config.topologies}
     rows = []
     with progress_bar(len(config.topologies) * len(MODELS), "compiling", "program") as bar:
-        for topology in config.topologies:
-            with user_errors(COMMAND):
-                mesh = mesh_of(config, devices_of(topology))
+        for topology, mesh in meshes.items():
             options = compiler_options(topology) | (SPREAD_OPTIONS if config.sequence else {})
             for name in MODELS:
                 figures = fit(config, *MODELS[name], mesh, options)
