@@ -21,6 +21,7 @@ import numpy as np
 import ray
 import ray.exceptions
 from jaxtyping import Shaped
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rfsq_jax.parallel.places import call_main
 
@@ -106,7 +107,7 @@ class RayCluster:
     def start(
         self, main: Callable[..., None], arguments: tuple[Any, ...]
     ) -> tuple[Connection, ActorProcess]:
-        """Starts an actor on some machine, all alike; waits until it has connected.
+        """Starts an actor, on one machine after the other; waits until it has connected.
 
         Raises:
           RuntimeError: if none does, several times.
@@ -114,7 +115,7 @@ class RayCluster:
         for _ in range(TRIES):
             number, self._next = self._next, self._next + 1
             arrived = self._arrived[number] = queue.Queue()
-            actor: Any = self._actor.options(scheduling_strategy="SPREAD").remote()
+            actor: Any = self._actor.options(scheduling_strategy=_machine(number)).remote()
             done = actor.run.remote(self._listener.address, self._key, number, main, arguments)
             process = ActorProcess(actor, done)
             connection = _wait_for(arrived, process)
@@ -162,6 +163,12 @@ class _Actor:
         with Client(address, authkey=key) as connection:
             connection.send(number)
             call_main(main, connection, arguments)
+
+
+def _machine(number: int) -> NodeAffinitySchedulingStrategy:
+    """Machines take turns; if the chosen one is lost meanwhile, any other will do."""
+    alive = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    return NodeAffinitySchedulingStrategy(alive[number % len(alive)], soft=True)
 
 
 def _require_answer(address: str) -> None:

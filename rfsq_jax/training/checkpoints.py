@@ -27,6 +27,7 @@ from rfsq_jax.training.checkpoint_files import check_files, run_name, write_file
 from rfsq_jax.training.checksums import checksums
 
 STATE = "state"
+LOGGER = logging.getLogger("absl")
 DISK_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
@@ -67,6 +68,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._folder = Path(folder).resolve()
         self._run = run_name(self._folder)
         self._saving: tuple[int, Any] | None = None
+        # In a thread, Orbax logs the traceback of what it raises here afterwards.
+        self._log_level = LOGGER.level
+        LOGGER.setLevel(logging.CRITICAL)
         check_files(self._folder)
         try:
             self._orbax = ocp.training.Checkpointer(
@@ -82,6 +86,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         finally:
             with _disk_errors(self._folder):
                 self._orbax.close()
+            LOGGER.setLevel(self._log_level)
 
     @property
     def latest_step(self) -> int | None:
@@ -201,10 +206,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
     """What Orbax's storage says of a disk becomes the error that Python has for it."""
-    # Orbax logs the traceback of what it then raises.
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
         yield
     except ValueError as error:
@@ -212,5 +213,3 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             raise
         number = int(code[1])
         raise OSError(number, os.strerror(number), str(folder)) from error
-    finally:
-        logger.setLevel(level)

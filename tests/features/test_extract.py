@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from rfsq_jax.data.episodes import episode_chunks, split_episodes
 from rfsq_jax.data.readers.libero_hdf5 import read_hdf5
 from rfsq_jax.features.config import FeaturesRun
 from rfsq_jax.features.frames import choose_frames, load_episodes
+from rfsq_jax.runs.claims import CONFIG
 from tests.support.fakes import SPEC, Patches, write_demonstrations
 from tests.support.features import LENGTHS, make, run_of
 from tests.support.processes import kill_when
@@ -125,6 +127,9 @@ def test_a_folder_belongs_to_its_options(tmp_path):
 def test_processes_share_the_shards(tmp_path, monkeypatch):
     whole, shared = run_of(tmp_path), run_of(tmp_path, output=tmp_path / "shared")
     make(whole)
+    # The first process has claimed the folder already.
+    shared.output.mkdir()
+    shutil.copy(whole.output / CONFIG, shared.output)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr("jax.experimental.multihost_utils.sync_global_devices", lambda name: None)
     monkeypatch.setattr(jax, "process_index", lambda: 1)

@@ -59,23 +59,25 @@ def expected(tmp_path_factory):
     return outcomes(records)
 
 
-def play(folder, address):
-    return python("tests.support.ray_run", folder, address, EPISODES, stdout=subprocess.PIPE)
+def play(folder, address, gate):
+    options = (folder, address, EPISODES, gate)
+    return python("tests.support.ray_run", *options, stdout=subprocess.PIPE)
 
 
 @pytest.mark.slow
 @needs_ray
 def test_a_killed_driver_goes_on_and_a_lost_machine_loses_no_episode(cluster, expected, tmp_path):
     address, lose = cluster
-    folder = tmp_path / "run"
-    with play(folder, address) as driver:
+    folder, gate = tmp_path / "run", tmp_path / "gate"
+    with play(folder, address, gate) as driver:
         wait_for(folder / "actions", [driver])
         driver.kill()
     finished = len(EpisodeLog(folder / "episodes.jsonl").records)
     assert finished < EPISODES
-    with play(folder, address) as driver:
+    with play(folder, address, gate) as driver:
         wait_until_more(folder, finished, driver)
         lose()
+        gate.touch()
         said, _ = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0
     assert outcomes(EpisodeLog(folder / "episodes.jsonl").records) == expected
