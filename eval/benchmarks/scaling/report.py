@@ -88,7 +88,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
         capacity,
         _collectives(row) or "none",
         str(max(row.program.rounds, default=1)),
-        *(f"{1e3 * each:.3f}" for each in (*seconds, row.estimate.limit)),
+        *(f"{1e3 * each:.3g}" for each in (*seconds, row.estimate.limit)),
         f"{100 * row.estimate.fraction_of_limit:.1f} %",
         "?" if share is None else f"{100 * share:.1f} %",
     )
