@@ -88,10 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(ScalingConfig, argv, command=COMMAND, description=__doc__)
     # Looking for a TPU that is not there takes minutes.
     jax.config.update("jax_platforms", "cpu")
-    with user_errors(COMMAND):
-        for topology in config.topologies:
-            mesh_of(topology)
     with opened(COMMAND, hold_folder(config.output)):
+        with user_errors(COMMAND):
+            for topology in config.topologies:
+                mesh_of(topology)
         rows = measure_all(config)
         table = markdown(rows)
         with atomic_path(config.output / "table.md") as path:

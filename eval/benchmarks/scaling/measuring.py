@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from eval.benchmarks.compiled import hlo
 from eval.benchmarks.compiled.fit import (
     Estimate,
     ExceededError,
@@ -151,9 +153,9 @@ def _program(found: dict[str, Any]) -> Program:
 
 
 def _version(lowered: Any, topology: str) -> str:
-    """Of what is compiled, for what, and by what."""
+    """Of what is compiled, for what, by what, and how it is read."""
     versions = [importlib.metadata.version(name) for name in COMPILERS if _installed(name)]
-    text = "\n".join([lowered.as_text(), topology, *versions])
+    text = "\n".join([lowered.as_text(), topology, *versions, inspect.getsource(hlo)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
